@@ -1,0 +1,1 @@
+"""One module per target format. Installed as `imgtool.converters`."""

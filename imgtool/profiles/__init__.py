@@ -1,0 +1,1 @@
+"""What a deployment of the platform accepts, as data."""

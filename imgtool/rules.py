@@ -1,0 +1,319 @@
+"""Rules, what they find, and the running of them.
+
+A rule lives in a module of `imgtool.checks` (the top-level folder `checks/`) or in a package that announces
+itself through the entry-point group `imgtool.checks`. The core knows no rule by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Literal
+
+from imgtool.errors import ImgtoolError, UsageError
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.image import Image
+
+Target = Literal["import", "migrate", "data-disk"]
+Family = Literal["any", "linux", "windows"]
+ENTRY_POINTS = "imgtool.checks"
+
+
+class Severity(str, Enum):
+    """How bad it is when a rule is broken."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Status(str, Enum):
+    """What became of a rule on one thing that it judged."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule says of one thing: made with `kept`, `broken`, `undecided` or `not_judged`.
+
+    severity and platform_code, where given, stand for the rule's own; fixable: `imgtool fix` mends it.
+    """
+
+    kind: Literal["kept", "broken", "undecided", "not judged"]
+    message: Text
+    evidence: tuple[str, ...] = ()
+    remedy: Text | None = None
+    severity: Severity | None = None
+    platform_code: str | None = None
+    fixable: bool | None = None
+
+
+def kept(message: Text, *evidence: str) -> Outcome:
+    """The thing is as it should be."""
+    return Outcome("kept", message, evidence)
+
+
+def broken(
+    message: Text,
+    *evidence: str,
+    remedy: Text | None = None,
+    severity: Severity | None = None,
+    platform_code: str | None = None,
+    fixable: bool | None = None,
+) -> Outcome:
+    """The thing is wrong, and this is the proof and what mends it."""
+    return Outcome("broken", message, evidence, remedy, severity, platform_code, fixable)
+
+
+def undecided(message: Text, *evidence: str, remedy: Text | None = None) -> Outcome:
+    """The rule applies and could not be evaluated."""
+    return Outcome("undecided", message, evidence, remedy)
+
+
+def not_judged(message: Text, *evidence: str) -> Outcome:
+    """The rule has nothing to judge here, and that is as it should be."""
+    return Outcome("not judged", message, evidence)
+
+
+Judge = Callable[["Image"], Iterable[Outcome]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule of the catalogue.
+
+    id: stable, dotted, lower case. severity: what breaking it means, unless the profile says otherwise.
+    source: the reference page it comes from ("ref 06") or "field". requires: ids of the rules without which
+    this one means nothing; when one of them is broken this one is skipped: one fault gives one error.
+    """
+
+    id: str
+    title: Text
+    severity: Severity
+    source: str
+    judge: Judge
+    family: Family = "any"
+    targets: frozenset[Target] = frozenset({"import", "migrate"})
+    platform_code: str | None = None
+    requires: tuple[str, ...] = ()
+    fixable: bool = False
+
+    @property
+    def explanation(self) -> str:
+        """What the rule judges and why: the docstring of the function behind it."""
+        return (self.judge.__doc__ or "").strip()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found on one thing, as reports show it."""
+
+    id: str
+    status: Status
+    severity: Severity
+    title: Text
+    message: Text
+    platform_code: str | None = None
+    evidence: tuple[str, ...] = ()
+    remedy: Text | None = None
+    fixable: bool = False
+
+
+def rule(
+    id: str,  # noqa: A002 - the catalogue's word
+    title: Text,
+    *,
+    severity: Severity,
+    source: str,
+    family: Family = "any",
+    targets: Iterable[Target] = ("import", "migrate"),
+    platform_code: str | None = None,
+    requires: tuple[str, ...] = (),
+    fixable: bool = False,
+) -> Callable[[Judge], Rule]:
+    """Make the decorated function a rule. Its docstring is the rule's page in docs/checks.md."""
+
+    def make(judge: Judge) -> Rule:
+        return Rule(
+            id=id,
+            title=title,
+            severity=severity,
+            source=source,
+            judge=judge,
+            family=family,
+            targets=frozenset(targets),
+            platform_code=platform_code,
+            requires=requires,
+            fixable=fixable,
+        )
+
+    return make
+
+
+def discover() -> dict[str, Rule]:
+    """Every rule there is, by id: those of `imgtool.checks` first, then third-party ones by entry point.
+
+    Raises UsageError when two rules claim one id or a third-party module cannot be imported.
+    """
+    from importlib.metadata import entry_points
+
+    catalogue = importlib.import_module("imgtool.checks")
+    names = sorted(found.name for found in pkgutil.iter_modules(catalogue.__path__))
+    modules = [importlib.import_module(f"imgtool.checks.{name}") for name in names]
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            modules.append(point.load())
+        except Exception as error:
+            raise UsageError(
+                Text(
+                    en=f"The rules of plug-in {point.value} can't be loaded: {error}. Mend or uninstall it.",
+                    zh=f"无法加载插件 {point.value} 的规则：{error}。请修复或卸载该插件。",
+                )
+            ) from error
+    rules: dict[str, Rule] = {}
+    for module in modules:
+        for found in vars(module).values():
+            if not isinstance(found, Rule) or rules.get(found.id) is found:
+                continue
+            if found.id in rules:
+                raise UsageError(
+                    Text(
+                        en=f"Two rules have the id {found.id}: the second is in {module.__name__}.",
+                        zh=f"规则编号 {found.id} 重复：后一个位于 {module.__name__}。",
+                    )
+                )
+            rules[found.id] = found
+    return rules
+
+
+def select(rules: Mapping[str, Rule], chosen: Iterable[str] = (), ignored: Iterable[str] = ()) -> list[str]:
+    """The ids to report on: `chosen` (all, if empty) without `ignored`; an id or a dotted prefix of ids.
+
+    Raises UsageError for a word that matches no rule.
+    """
+
+    def matching(word: str) -> set[str]:
+        found = {name for name in rules if name == word or name.startswith(word.rstrip(".") + ".")}
+        if not found:
+            raise UsageError(
+                Text(
+                    en=f"No rule is called {word!r}. The rules are listed in docs/checks.md.",
+                    zh=f"没有名为 {word!r} 的规则。规则列表见 docs/checks.md。",
+                )
+            )
+        return found
+
+    wanted = {name for word in chosen for name in matching(word)} or set(rules)
+    wanted -= {name for word in ignored for name in matching(word)}
+    return [name for name in rules if name in wanted]
+
+
+def run(image: Image, rules: Mapping[str, Rule], selected: Iterable[str] | None = None) -> list[Finding]:
+    """Judge an image. Findings come in the order of the rules; a rule that does not apply gives none."""
+    reported = list(rules if selected is None else selected)
+    judged = _Run(image, rules)
+    for name in reported:
+        judged.judge(name)
+    return [finding for name in reported for finding in judged.findings[name]]
+
+
+class _Run:
+    """The findings so far, and which rules are broken or stand on a broken one."""
+
+    def __init__(self, image: Image, rules: Mapping[str, Rule]) -> None:
+        self.image = image
+        self.rules = rules
+        self.findings: dict[str, list[Finding]] = {}
+        self.broken: set[str] = set()
+
+    def judge(self, name: str) -> None:
+        """Judge a rule, and first those that it requires; each is judged once."""
+        if name in self.findings:
+            return
+        this, image = self.rules[name], self.image
+        self.findings[name] = []
+        if image.target not in this.targets:
+            return
+        needed = [needed for needed in this.requires if needed in self.rules]
+        for before in needed:
+            self.judge(before)
+        stopped_by = next((before for before in needed if before in self.broken), None)
+        if stopped_by is not None:
+            self.broken.add(name)
+            if this.family in ("any", image.family_if_known):
+                reason = Text(
+                    en=f"Not judged, because {stopped_by} failed.", zh=f"未判定，因为 {stopped_by} 未通过。"
+                )
+                self.findings[name] = [_finding(image, this, not_judged(reason))]
+            return
+        if this.family not in ("any", image.family):
+            return
+        self.findings[name] = [_finding(image, this, outcome) for outcome in _outcomes(image, this)]
+        if any(finding.status is Status.FAIL for finding in self.findings[name]):
+            self.broken.add(name)
+
+
+def _outcomes(image: Image, this: Rule) -> Iterator[Outcome]:
+    try:
+        yield from this.judge(image)
+    except ImgtoolError as error:
+        yield undecided(error.statement())
+    except RecursionError:
+        yield undecided(Text(en="The structures are nested too deeply.", zh="数据结构嵌套过深。"))
+    except Exception as error:
+        if image.options.debug:
+            raise
+        fault = f"{type(error).__name__}: {error}"
+        yield undecided(
+            Text(
+                en="The rule itself failed. Please report this, with the output of --debug.",
+                zh="规则自身出错。请附上 --debug 的输出进行反馈。",
+            ),
+            fault,
+        )
+
+
+def _finding(image: Image, this: Rule, outcome: Outcome) -> Finding:
+    severity = outcome.severity or image.profile.severity(this.id) or this.severity
+    status = {
+        "kept": Status.PASS,
+        "broken": Status.FAIL if severity is Severity.ERROR else Status.WARN,
+        "undecided": Status.UNKNOWN,
+        "not judged": Status.SKIP,
+    }[outcome.kind]
+    finding = Finding(
+        id=this.id,
+        status=status,
+        severity=severity,
+        title=this.title,
+        message=outcome.message,
+        evidence=outcome.evidence,
+        platform_code=outcome.platform_code or this.platform_code,
+        remedy=outcome.remedy,
+    )
+    if outcome.kind != "broken":
+        return finding
+    return replace(finding, fixable=this.fixable if outcome.fixable is None else outcome.fixable)
+
+
+Verdict = Literal["pass", "fail", "unknown"]
+
+
+def verdict(findings: Iterable[Finding]) -> Verdict:
+    """`fail` when an error was found; else `unknown` when one could not be ruled out; else `pass`."""
+    findings = list(findings)
+    if any(finding.status is Status.FAIL for finding in findings):
+        return "fail"
+    if any(finding.status is Status.UNKNOWN and finding.severity is Severity.ERROR for finding in findings):
+        return "unknown"
+    return "pass"
