@@ -1,0 +1,108 @@
+"""The Linux system on a disk: each fact is read when first asked for, by its own module, and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgtool.lazy import fact
+
+if TYPE_CHECKING:
+    from imgtool.disk.disk import Disk
+    from imgtool.guest.bootloader import BootLoader
+    from imgtool.guest.cloud_init import CloudInit
+    from imgtool.guest.fstab import FstabEntry
+    from imgtool.guest.initramfs import Initramfs
+    from imgtool.guest.kernels import Kernel
+    from imgtool.guest.modules import KernelModules
+    from imgtool.guest.release import Release
+    from imgtool.guest.root import Root
+    from imgtool.guest.services import Services
+    from imgtool.guest.tree import Tree
+
+
+class LinuxGuest:
+    """Facts of one Linux root. Every fact may raise CannotRead; it says which file and why."""
+
+    def __init__(self, root: Root, disk: Disk) -> None:
+        self.root = root
+        self.disk = disk
+        self._initramfs: dict[str, Initramfs] = {}
+        self._modules: dict[Kernel, KernelModules] = {}
+
+    @property
+    def tree(self) -> Tree:
+        """The guest's files, with its own mounts laid over its root."""
+        return self.root.tree
+
+    @fact
+    def release(self) -> Release:
+        """The distribution: os-release or its older relatives."""
+        from imgtool.guest.release import read_release
+
+        return read_release(self.tree)
+
+    @fact
+    def architecture(self) -> str:
+        """x86_64, i386, arm64 ...: what the programs in the root were built for."""
+        from imgtool.guest.release import read_architecture
+
+        return read_architecture(self.tree)
+
+    @fact
+    def fstab(self) -> tuple[FstabEntry, ...]:
+        """The lines of /etc/fstab that name something to mount."""
+        from imgtool.guest.fstab import parse_fstab
+
+        return parse_fstab(self.tree.text("/etc/fstab"))
+
+    @fact
+    def cloud_init(self) -> CloudInit:
+        """What of cloud-init is installed, and how it is configured."""
+        from imgtool.guest.cloud_init import read_cloud_init
+
+        return read_cloud_init(self.tree)
+
+    @fact
+    def services(self) -> Services:
+        """Which services the init system starts."""
+        from imgtool.guest.services import read_services
+
+        return read_services(self.tree)
+
+    @fact
+    def bootloader(self) -> BootLoader:
+        """The boot loader's configuration: its entries and the one that it starts by default."""
+        from imgtool.guest.bootloader import read_bootloader
+
+        return read_bootloader(self.tree, self.disk)
+
+    @fact
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Every kernel that is installed, newest first."""
+        from imgtool.guest.kernels import find_kernels
+
+        return find_kernels(self.tree)
+
+    @fact
+    def default_kernel(self) -> Kernel | None:
+        """The kernel that the boot loader starts by default; None where its file is not there."""
+        from imgtool.guest.kernels import kernel_of_entry
+
+        entry = self.bootloader.default
+        return kernel_of_entry(self.tree, self.kernels, entry) if entry else None
+
+    def modules(self, kernel: Kernel) -> KernelModules:
+        """What a kernel has built in and what it has as modules."""
+        from imgtool.guest.modules import read_modules
+
+        if kernel not in self._modules:
+            self._modules[kernel] = read_modules(self.tree, kernel)
+        return self._modules[kernel]
+
+    def initramfs(self, path: str) -> Initramfs:
+        """The members of the initramfs at `path` in the tree. Raises CannotRead."""
+        from imgtool.guest.initramfs import read_initramfs
+
+        if path not in self._initramfs:
+            self._initramfs[path] = read_initramfs(self.tree, path)
+        return self._initramfs[path]
