@@ -1,0 +1,95 @@
+"""The limits of a profile, as rules ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from imgtool.rules import Severity, Target
+
+TableKind = Literal["mbr", "gpt", "none"]
+VersionRule = Literal["major", "major.minor", "full"]
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """Of the image file. Sizes in bytes, of the image as it would be after conversion to qcow2."""
+
+    formats: tuple[str, ...]
+    max_virtual_size: int
+    max_actual_size: int
+    archives_for_migrate: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DiskLimits:
+    """Of the disk. root_min_free: bytes; root_min_free_inodes: files that can still be made."""
+
+    boot_modes: tuple[str, ...]
+    root_min_free: int
+    root_min_free_inodes: int
+    tables: Mapping[str, Mapping[str, tuple[TableKind, ...]]]
+
+    def allowed(self, family: str, target: Target) -> tuple[TableKind, ...]:
+        """The partition tables that the target takes from a system's family ("linux", "windows").
+
+        For a family that is not known, whatever any of them may have: nothing is refused on a guess.
+        """
+        families = self.tables[target]
+        if family in families:
+            return families[family]
+        return tuple(dict.fromkeys(kind for kinds in families.values() for kind in kinds))
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How one distribution is named to ImportImage (ref 21).
+
+    itself: it is one of those that the platform names, not one that is built from it.
+    """
+
+    os_type: str
+    version_rule: VersionRule
+    itself: bool
+
+    def os_version(self, version: str) -> str:
+        """The OsVersion for a release such as "12.15"; "" for a release without a number."""
+        parts = version.strip().split(".")
+        if self.version_rule == "full":
+            return version.strip()
+        return ".".join(parts[: 1 if self.version_rule == "major" else 2])
+
+
+@dataclass(frozen=True)
+class LinuxLimits:
+    """Of a Linux guest.
+
+    architectures: the guest's architecture to ImportImage's word for it. distributions: ID of os-release to
+    its name on the platform. datasources are all required, of metadata_datasources any one.
+    """
+
+    architectures: Mapping[str, str]
+    virtio_modules_kernel: tuple[str, ...]
+    virtio_modules_initramfs: tuple[str, ...]
+    datasources: tuple[str, ...]
+    metadata_datasources: tuple[str, ...]
+    distributions: Mapping[str, Distribution]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one deployment accepts. `severities`: the levels that differ from the catalogue's, by rule id."""
+
+    name: str
+    image: ImageLimits
+    disk: DiskLimits
+    linux: LinuxLimits
+    severities: Mapping[str, Severity]
+    # Where each level was set, for the message about a rule that does not exist: file and line.
+    places: Mapping[str, tuple[Path, int]] = field(default_factory=dict, repr=False, compare=False)
+
+    def severity(self, rule_id: str) -> Severity | None:
+        """The level that this deployment gives a rule; None where it keeps the catalogue's."""
+        return self.severities.get(rule_id)
