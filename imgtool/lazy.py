@@ -41,3 +41,9 @@ class fact(Generic[Owner, Value]):  # noqa: N801 - used as a decorator, like cac
         if failure is not None:
             raise failure
         return value  # type: ignore[no-any-return]
+
+
+def failures(owner: object) -> list[ImgtoolError]:
+    """Why facts of `owner` that were asked for could not be read."""
+    kept: dict[str, tuple[Any, ImgtoolError | None]] = vars(owner).get("_facts", {})
+    return [error for _, error in kept.values() if error is not None]

@@ -219,12 +219,22 @@ def select(rules: Mapping[str, Rule], chosen: Iterable[str] = (), ignored: Itera
 
 
 def run(image: Image, rules: Mapping[str, Rule], selected: Iterable[str] | None = None) -> list[Finding]:
-    """Judge an image. Findings come in the order of the rules; a rule that does not apply gives none."""
-    reported = list(rules if selected is None else selected)
+    """Judge an image. Findings come in the order of the rules; a rule that does not apply gives none.
+
+    A rule that was only required by another is reported when it stands in its way: broken or not evaluated.
+    """
+    asked = set(rules if selected is None else selected)
     judged = _Run(image, rules)
-    for name in reported:
-        judged.judge(name)
-    return [finding for name in reported for finding in judged.findings[name]]
+    for name in rules:
+        if name in asked:
+            judged.judge(name)
+    in_the_way = (Status.FAIL, Status.UNKNOWN)
+    return [
+        finding
+        for name in rules
+        for finding in judged.findings.get(name, ())
+        if name in asked or finding.status in in_the_way
+    ]
 
 
 class _Run:
@@ -235,6 +245,8 @@ class _Run:
         self.rules = rules
         self.findings: dict[str, list[Finding]] = {}
         self.broken: set[str] = set()
+        # By rule: why those that it stands on, and it itself, could not be evaluated.
+        self.unanswered: dict[str, dict[tuple[Text, Severity], str]] = {}
 
     def judge(self, name: str) -> None:
         """Judge a rule, and first those that it requires; each is judged once."""
@@ -247,6 +259,7 @@ class _Run:
         needed = [needed for needed in this.requires if needed in self.rules]
         for before in needed:
             self.judge(before)
+            self.unanswered.setdefault(name, {}).update(self.unanswered.get(before, {}))
         stopped_by = next((before for before in needed if before in self.broken), None)
         if stopped_by is not None:
             self.broken.add(name)
@@ -258,9 +271,27 @@ class _Run:
             return
         if this.family not in ("any", image.family):
             return
-        self.findings[name] = [_finding(image, this, outcome) for outcome in _outcomes(image, this)]
+        self.findings[name] = [self._once(name, _finding(image, this, it)) for it in _outcomes(image, this)]
         if any(finding.status is Status.FAIL for finding in self.findings[name]):
             self.broken.add(name)
+
+    def _once(self, name: str, finding: Finding) -> Finding:
+        """One reason gives one `unknown`: a rule that has nothing to add to those it requires is skipped."""
+        if finding.status is not Status.UNKNOWN:
+            return finding
+        reasons = self.unanswered.setdefault(name, {})
+        levels = list(Severity)
+        as_grave = levels[: levels.index(finding.severity) + 1]
+        before = next(
+            (reasons[finding.message, it] for it in as_grave if (finding.message, it) in reasons), name
+        )
+        reasons.setdefault((finding.message, finding.severity), name)
+        if before == name:
+            return finding
+        reason = Text(
+            en=f"Not judged, because {before} could not be evaluated.", zh=f"未判定，因为 {before} 无法判定。"
+        )
+        return replace(finding, status=Status.SKIP, message=reason, evidence=(), remedy=None)
 
 
 def _outcomes(image: Image, this: Rule) -> Iterator[Outcome]:
@@ -309,11 +340,12 @@ def _finding(image: Image, this: Rule, outcome: Outcome) -> Finding:
 Verdict = Literal["pass", "fail", "unknown"]
 
 
-def verdict(findings: Iterable[Finding]) -> Verdict:
-    """`fail` when an error was found; else `unknown` when one could not be ruled out; else `pass`."""
-    findings = list(findings)
-    if any(finding.status is Status.FAIL for finding in findings):
+def verdict(findings: Iterable[Finding], fail_on: Severity = Severity.ERROR) -> Verdict:
+    """`fail` when one at or above `fail_on` was found; else `unknown` when one can't be ruled out; else `pass`."""
+    levels = list(Severity)
+    counted = [finding for finding in findings if levels.index(finding.severity) <= levels.index(fail_on)]
+    if any(finding.status in (Status.FAIL, Status.WARN) for finding in counted):
         return "fail"
-    if any(finding.status is Status.UNKNOWN and finding.severity is Severity.ERROR for finding in findings):
+    if any(finding.status is Status.UNKNOWN for finding in counted):
         return "unknown"
     return "pass"
