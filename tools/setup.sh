@@ -78,7 +78,7 @@ wanted_lines() {
 }
 
 has_candidate() {
-	apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
+	[[ $(apt-cache policy "$1" 2>/dev/null) == *'  Candidate: '[!\(]* ]]
 }
 
 # What to install for the lines on stdin; "!name" where apt knows none of a line's names.
