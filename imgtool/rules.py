@@ -341,7 +341,7 @@ Verdict = Literal["pass", "fail", "unknown"]
 
 
 def verdict(findings: Iterable[Finding], fail_on: Severity = Severity.ERROR) -> Verdict:
-    """`fail` when one at or above `fail_on` was found; else `unknown` when one can't be ruled out; else `pass`."""
+    """`fail` when one at or above `fail_on` was found; `unknown` when one can't be ruled out; else `pass`."""
     levels = list(Severity)
     counted = [finding for finding in findings if levels.index(finding.severity) <= levels.index(fail_on)]
     if any(finding.status in (Status.FAIL, Status.WARN) for finding in counted):
