@@ -34,7 +34,7 @@ trap 'rm -f "$log"' EXIT
 
 # A command whose output matters only when it fails.
 logged() { "$@" >"$log" 2>&1 </dev/null; }
-show_log() { tail -n "${1:-15}" "$log" | sed 's/^/  | /' >&2; }
+show_log() { tail -n 15 "$log" | cut -c 1-200 | sed 's/^/  | /' >&2; }
 
 # -- system packages -------------------------------------------------------------------------------------
 
