@@ -1,0 +1,176 @@
+"""One small read-only interface to every filesystem, and the choice of its reader.
+
+A node is a number that the filesystem itself gives its files: an inode number, an MFT record number, the
+identifier of a FAT directory entry. Names are str; bytes that are not UTF-8 come as surrogate escapes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from imgtool.disk.blocks import Blocks
+from imgtool.errors import CannotRead
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.disk.volumes import Volume
+
+Kind = Literal["file", "directory", "symlink", "device", "other"]
+
+LARGEST_DIRECTORY = 64 << 20
+"""Bytes of directory data that are read for one directory."""
+MOST_NAMES = 200_000
+"""Names that one directory may hold."""
+LONGEST_LINK = 65_536
+"""Bytes of a symbolic link's target."""
+
+NO_READER = {
+    "btrfs": (
+        "This version can't read btrfs natively; the reader is planned as the extra imgtool[btrfs].",
+        "此版本无法直接读取 btrfs；读取支持将以扩展 imgtool[btrfs] 提供。",
+    ),
+}
+
+
+class NotInGuest(CannotRead):
+    """A path that the guest does not have."""
+
+
+class TooLarge(CannotRead):
+    """A file that is larger than its reader allows."""
+
+
+class LinkLoop(CannotRead):
+    """Symbolic links that lead round in a circle, or too many of them."""
+
+
+class GuestReadFailed(CannotRead):
+    """A part of a filesystem that is damaged, or that this version does not understand."""
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What a filesystem says of a file. mode: permission bits (0o7777); size: bytes; mtime: seconds, UTC."""
+
+    kind: Kind
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: float
+
+
+class Filesystem(Protocol):
+    """Read-only. Every method may raise GuestReadFailed; none follows links."""
+
+    @property
+    def type(self) -> str:
+        """As blkid says: ext4, xfs, vfat, ntfs."""
+
+    @property
+    def uuid(self) -> str:
+        """As blkid says; "" if none."""
+
+    @property
+    def label(self) -> str:
+        """ "" if none."""
+
+    @property
+    def case_sensitive(self) -> bool:
+        """Whether Name and name are two files."""
+
+    @property
+    def root(self) -> int:
+        """The node of the top directory."""
+
+    def lookup(self, directory: int, name: str) -> int | None:
+        """The node of a name in a directory; None when there is no such name."""
+
+    def names(self, directory: int) -> list[str]:
+        """The names in a directory, without . and .., in the order of the disk."""
+
+    def stat(self, node: int) -> Stat:
+        """Kind, owner, mode, size and time of a node."""
+
+    def readlink(self, node: int) -> str:
+        """The target of a symbolic link."""
+
+    def read(self, node: int, offset: int, length: int) -> bytes:
+        """At most `length` bytes of a file from `offset`; fewer at its end."""
+
+
+def damaged(what: str, where: str) -> GuestReadFailed:
+    """A structure that contradicts its format. what: the structure; where: which one, and how."""
+    return GuestReadFailed(
+        Text(
+            en=f"The filesystem is damaged: {what}: {where}.",
+            zh=f"文件系统已损坏：{what}：{where}。",
+        )
+    )
+
+
+def unsupported(type_: str, feature: str) -> GuestReadFailed:
+    """A feature of a filesystem that this version does not read."""
+    return GuestReadFailed(
+        Text(
+            en=f"This version can't read {type_} with {feature}.",
+            zh=f"此版本无法读取使用 {feature} 的 {type_}。",
+        )
+    )
+
+
+def read_volume(blocks: Blocks, offset: int, length: int, what: str) -> bytes:
+    """Bytes of the volume that hold `what`. Raises GuestReadFailed, also where they lie past its end."""
+    if offset < 0 or length < 0 or offset + length > blocks.size:
+        raise damaged(
+            what, f"bytes {offset} to {offset + length} are outside the volume of {blocks.size} bytes"
+        )
+    try:
+        return blocks.read(offset, length)
+    except GuestReadFailed:
+        raise
+    except CannotRead as error:
+        why = error.statement()
+        raise GuestReadFailed(
+            Text(en=f"The {what} can't be read. {why.en}", zh=f"无法读取 {what}。{why.zh}")
+        ) from error
+
+
+def open_filesystem(volume: Volume) -> Filesystem:
+    """The filesystem on a volume, by its signature.
+
+    Raises CannotRead that names what is missing when it has no reader here, GuestReadFailed when damaged.
+    """
+    type_ = volume.signature.type
+    if type_ in ("ext2", "ext3", "ext4"):
+        from imgtool.guest.ext import Ext
+
+        return Ext(volume.blocks)
+    if type_ == "xfs":
+        from imgtool.guest.xfs import Xfs
+
+        return Xfs(volume.blocks)
+    if type_ == "vfat":
+        from imgtool.guest.fat import Fat
+
+        return Fat(volume.blocks, uuid=volume.signature.uuid, label=volume.signature.label)
+    if type_ == "ntfs":
+        from imgtool.guest.ntfs import Ntfs
+
+        return Ntfs(volume.blocks, uuid=volume.signature.uuid)
+    if type_ in NO_READER:
+        raise CannotRead(Text(*NO_READER[type_]))
+    if not type_:
+        raise CannotRead(
+            Text(
+                en=f"No known filesystem is on {volume.name}.",
+                zh=f"{volume.name} 上没有可识别的文件系统。",
+            )
+        )
+    raise CannotRead(
+        Text(
+            en=f"This version has no reader for {type_}, which is on {volume.name}.",
+            zh=f"此版本无法读取 {volume.name} 上的 {type_}。",
+        )
+    )
