@@ -1,0 +1,265 @@
+"""Finding the systems on a disk, and laying each one's own mounts over its root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from imgtool.errors import CannotRead
+from imgtool.guest.filesystem import Filesystem, GuestReadFailed, open_filesystem
+from imgtool.guest.holdings import Holding, holding, ostree_deployment
+from imgtool.guest.tree import NotInGuest, Tree
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.disk.disk import Disk
+    from imgtool.disk.volumes import Volume
+    from imgtool.guest.fstab import FstabEntry
+
+LooksLike = Literal["data-disk", "boot-only", "installer", "empty", "encrypted", "unknown"]
+FSTAB_LIMIT = 1 << 20
+ENCRYPTED = ("crypto_LUKS", "BitLocker")
+NO_FILESYSTEM = ("", "swap", "LVM2_member")
+"""What holds no files itself: nothing known, swap space, and what is read through its logical volumes."""
+OF_AN_ARRAY = ("linux_raid_member",)
+EMPTY_START = 64 << 10
+COREOS_ROOT = "ROOT"
+
+
+@dataclass(frozen=True)
+class UnreadableMount:
+    """A line of fstab whose volume is on this disk and can't be read: below it everything raises."""
+
+    entry: FstabEntry
+    volume: Volume
+    reason: Text
+
+
+@dataclass(frozen=True)
+class Root:
+    """A system: its files, and what became of its fstab.
+
+    agrees: its fstab names this very volume as `/`; missing_mounts: lines of fstab whose device is not on
+    this disk, so that nothing is laid over their mount points; assumed_mounts: mount points that fstab does
+    not name and that were filled by what is on the disk; fstab_problems: why fstab itself can't be read.
+    """
+
+    family: Literal["linux", "windows"]
+    tree: Tree
+    volume: Volume
+    agrees: bool = False
+    missing_mounts: tuple[FstabEntry, ...] = ()
+    unreadable_mounts: tuple[UnreadableMount, ...] = ()
+    assumed_mounts: tuple[str, ...] = ()
+    fstab_problems: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True)
+class RootSearch:
+    """What was looked at, and found.
+
+    unreadable: volumes that may hold a system and why they can't be read; seen: one line for each volume with
+    what it holds, as evidence.
+    """
+
+    roots: tuple[Root, ...]
+    unreadable: tuple[tuple[Volume, Text], ...]
+    looks_like: LooksLike
+    seen: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Root | None:
+        """The system that the disk starts, as far as can be told: one whose fstab agrees, else the first."""
+        return self.roots[0] if self.roots else None
+
+
+@dataclass
+class _Found:
+    """The search so far."""
+
+    opened: list[tuple[Volume, Filesystem, Holding]] = field(default_factory=list)
+    unreadable: list[tuple[Volume, Text]] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+    def filesystem(self, volume: Volume) -> Filesystem:
+        """The filesystem of a volume, opened once. Raises CannotRead."""
+        for other, filesystem, _ in self.opened:
+            if other is volume:
+                return filesystem
+        return open_filesystem(volume)
+
+
+def find_roots(disk: Disk) -> RootSearch:
+    """Every system on the disk. What can't be read is named in the answer, not raised."""
+    found = _Found()
+    for volume in disk.volumes:
+        _look(volume, found)
+    roots = [
+        root
+        for volume, filesystem, holds in found.opened
+        if (root := _root(disk, volume, filesystem, holds, found)) is not None
+    ]
+    if not roots:
+        roots = list(_split_roots(disk, found))
+    roots.sort(key=lambda root: not root.agrees)
+    return RootSearch(
+        roots=tuple(roots),
+        unreadable=tuple(found.unreadable),
+        looks_like=_looks_like(disk, found),
+        seen=tuple(found.seen),
+    )
+
+
+def _look(volume: Volume, found: _Found) -> None:
+    type_ = volume.signature.type
+    if type_ in NO_FILESYSTEM or type_ == "iso9660":
+        found.seen.append(f"{volume.name}: {type_ or 'nothing known'}")
+        return
+    if type_ in ENCRYPTED or type_ in OF_AN_ARRAY:
+        reason = (
+            Text(en=f"It is encrypted ({type_}).", zh=f"已加密（{type_}）。")
+            if type_ in ENCRYPTED
+            else Text(
+                en="It is a member of an md array, which this version can't read.",
+                zh="它是 md 阵列的成员，此版本无法读取。",
+            )
+        )
+        found.unreadable.append((volume, reason))
+        found.seen.append(f"{volume.name}: {type_}")
+        return
+    try:
+        filesystem = open_filesystem(volume)
+        holds = holding(Tree(filesystem, volume))
+    except CannotRead as error:
+        found.unreadable.append((volume, error.statement()))
+        found.seen.append(f"{volume.name}: {type_}, unreadable")
+        return
+    found.opened.append((volume, filesystem, holds))
+    found.seen.append(f"{volume.name}: {type_}, {holds.words}")
+
+
+def _root(disk: Disk, volume: Volume, filesystem: Filesystem, holds: Holding, found: _Found) -> Root | None:
+    if holds.what == "windows":
+        return Root("windows", Tree(filesystem, volume), volume)
+    if holds.what == "linux":
+        return _with_mounts(disk, Tree(filesystem, volume), volume, found)
+    if holds.what == "ostree":
+        try:
+            deployed = ostree_deployment(Tree(filesystem, volume))
+        except CannotRead as error:
+            found.unreadable.append((volume, error.statement()))
+            return None
+        return _with_mounts(disk, Tree(deployed, volume), volume, found)
+    return None
+
+
+def _split_roots(disk: Disk, found: _Found) -> Iterator[Root]:
+    """Container Linux keeps its system in a /usr volume and starts with a bare one, labelled ROOT."""
+    system = next(((volume, fs) for volume, fs, holds in found.opened if holds.what == "usr"), None)
+    top = next(
+        ((volume, fs) for volume, fs, _ in found.opened if volume.signature.label == COREOS_ROOT), None
+    )
+    if system is None or top is None:
+        return
+    tree = Tree(top[1], top[0])
+    tree.mount("/usr", system[1], system[0])
+    yield _with_mounts(disk, tree, top[0], found, ("/usr",))
+
+
+def _with_mounts(
+    disk: Disk, tree: Tree, volume: Volume, found: _Found, assumed: tuple[str, ...] = ()
+) -> Root:
+    """The root with its fstab's volumes mounted, those nearest to the root first."""
+    from imgtool.guest.devices import own_disks, resolve
+
+    entries, problems = _fstab(tree)
+    own = own_disks(entries)
+    agrees = any(entry.mount_point == "/" and resolve(entry.spec, disk, own) is volume for entry in entries)
+    missing: list[FstabEntry] = []
+    unreadable: list[UnreadableMount] = []
+    wanted = [
+        entry
+        for entry in entries
+        if entry.needs_device and not entry.is_swap and entry.mount_point.startswith("/")
+    ]
+    for entry in sorted(wanted, key=lambda entry: entry.mount_point.count("/")):
+        if entry.mount_point == "/":
+            continue
+        there = resolve(entry.spec, disk, own)
+        if isinstance(there, str):
+            missing.append(entry)
+            continue
+        try:
+            tree.mount(entry.mount_point, found.filesystem(there), there)
+        except CannotRead as error:
+            tree.mount_unreadable(entry.mount_point, error)
+            unreadable.append(UnreadableMount(entry, there, error.statement()))
+    if _assume_boot(tree, volume, found):
+        assumed = (*assumed, "/boot")
+    return Root(
+        family="linux",
+        tree=tree,
+        volume=volume,
+        agrees=agrees,
+        missing_mounts=tuple(missing),
+        unreadable_mounts=tuple(unreadable),
+        assumed_mounts=assumed,
+        fstab_problems=tuple(problems),
+    )
+
+
+def _fstab(tree: Tree) -> tuple[tuple[FstabEntry, ...], list[Text]]:
+    from imgtool.guest.fstab import parse_fstab
+
+    try:
+        return parse_fstab(tree.text("/etc/fstab", FSTAB_LIMIT)), []
+    except NotInGuest:
+        return (), []
+    except CannotRead as error:
+        return (), [error.statement()]
+
+
+def _assume_boot(tree: Tree, root: Volume, found: _Found) -> bool:
+    """Mount the disk's only boot volume where fstab is silent and /boot is empty: the boot loader reads its
+    own volume by number, whatever fstab says."""
+    if "/boot" in tree.mounts or "/boot" in tree.unreadable_mounts:
+        return False
+    boots = [
+        (volume, fs) for volume, fs, holds in found.opened if holds.what == "boot" and volume is not root
+    ]
+    try:
+        if len(boots) != 1 or (tree.is_dir("/boot") and set(tree.list("/boot")) - {"efi", "lost+found"}):
+            return False
+    except GuestReadFailed:
+        return False
+    tree.mount("/boot", boots[0][1], boots[0][0])
+    return True
+
+
+def _looks_like(disk: Disk, found: _Found) -> LooksLike:
+    """What a disk without a system seems to be."""
+    types = [volume.signature.type for volume in disk.volumes]
+    held = [holds.what for _, _, holds in found.opened]
+    if any(type_ in ENCRYPTED for type_ in types):
+        return "encrypted"
+    if "iso9660" in types or "installer" in held:
+        return "installer"
+    if found.unreadable:
+        return "unknown"
+    if held and all(what in ("boot", "esp", "empty") for what in held) and set(held) != {"empty"}:
+        return "boot-only"
+    if held:
+        return "data-disk"
+    if not any(types) and _starts_empty(disk):
+        return "empty"
+    return "unknown"
+
+
+def _starts_empty(disk: Disk) -> bool:
+    """Whether neither the disk (behind its partition table) nor any volume begins with anything."""
+    starts = [disk.blocks] if disk.table.kind == "none" else [volume.blocks for volume in disk.volumes]
+    try:
+        return not any(any(blocks.read(0, min(blocks.size, EMPTY_START))) for blocks in starts)
+    except CannotRead:
+        return False
