@@ -1,0 +1,93 @@
+"""The disk inside an image file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from imgtool.disk.blocks import Blocks, Cached, RawBlocks
+from imgtool.disk.partitions import PartitionTable, read_partition_table
+from imgtool.errors import CannotRead, UnsafeImage
+from imgtool.lazy import fact
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.disk.probe import ImageFile
+    from imgtool.disk.volumes import Volume, VolumeGroup
+
+OPENED = ("raw", "qcow2", "vmdk", "vhd")
+
+
+class Disk:
+    """A disk's bytes, and what lies on them; each part is read when first asked for."""
+
+    def __init__(self, blocks: Blocks) -> None:
+        self.blocks = blocks
+
+    @fact
+    def table(self) -> PartitionTable:
+        """The partition table. Raises ReadFailed."""
+        return read_partition_table(self.blocks)
+
+    @fact
+    def _found(self) -> tuple[tuple[Volume, ...], tuple[VolumeGroup, ...]]:
+        from imgtool.disk.volumes import find_volumes
+
+        return find_volumes(self.blocks, self.table)
+
+    @property
+    def volumes(self) -> tuple[Volume, ...]:
+        """Partitions, or the whole disk, then mirrors and logical volumes."""
+        return self._found[0]
+
+    @property
+    def groups(self) -> tuple[VolumeGroup, ...]:
+        """The LVM volume groups."""
+        return self._found[1]
+
+
+@contextmanager
+def open_disk(file: ImageFile) -> Iterator[Disk]:
+    """Open the disk inside an image; leaving the context ends whatever serves it.
+
+    Raw images and fixed VHDs are read directly, the rest through QEMU's drivers, told the format that the
+    probe found. Raises UnsafeImage when the probe names a hazard, CannotRead for what is not a disk image
+    that the platform knows or that QEMU does not open, MachineLacks without qemu-nbd.
+    """
+    if file.hazards:
+        raise UnsafeImage(_unsafe(file))
+    if file.format not in OPENED:
+        raise CannotRead(
+            Text(
+                en=f"Images of format {file.format} are not opened; convert it first.",
+                zh=f"不支持打开 {file.format} 格式的镜像，请先转换格式。",
+            )
+        )
+    with ExitStack() as opened:
+        yield Disk(opened.enter_context(_direct(file)) if _is_plain(file) else _served(file, opened))
+
+
+def _is_plain(file: ImageFile) -> bool:
+    return file.format == "raw" or (file.format == "vhd" and file.variant == "fixed")
+
+
+def _direct(file: ImageFile) -> RawBlocks:
+    return RawBlocks(file.path, None if file.format == "raw" else file.virtual_size)
+
+
+def _served(file: ImageFile, opened: ExitStack) -> Blocks:
+    from imgtool.disk.nbd import serve
+
+    driver = file.qemu_format or {"vhd": "vpc"}.get(file.format, file.format)
+    # a VHD's size is its footer's, not the one that its geometry rounds it to
+    options = {"force_size_calc": "current_size"} if driver == "vpc" else {}
+    return Cached(opened.enter_context(serve(file.path, driver, options)))
+
+
+def _unsafe(file: ImageFile) -> Text:
+    named = "; ".join(f"{hazard.check}: {hazard.detail}" for hazard in file.hazards)
+    return Text(
+        en=f"The image was not opened, because opening it would reach beyond the file ({named}).",
+        zh=f"未打开该镜像，因为打开它会访问该文件以外的内容（{named}）。",
+    )

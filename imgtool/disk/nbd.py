@@ -1,0 +1,269 @@
+"""The bytes of qcow2, VMDK and VHD: qemu-nbd in a process of its own, and a read-only NBD client.
+
+The server gets its listening socket by socket activation: we bind it in a private folder, connect, and remove
+it again before qemu-nbd even starts. Nobody else can connect, nothing stays on disk, and there is no wait for
+the server to come up: our connection is in the queue, and its greeting, or its end, is the answer.
+Protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md (fixed newstyle, simple replies).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+
+from imgtool.disk.blocks import ReadFailed, within
+from imgtool.errors import CannotRead
+from imgtool.process import end, spawn_bound
+from imgtool.text import Text
+
+TIME_LIMIT = 10.0  # seconds for any one answer of the server
+LARGEST_READ = 8 * 1024 * 1024  # bytes a request; servers must take 32 MiB
+
+GREETING = b"NBDMAGICIHAVEOPT"
+FIXED_NEWSTYLE = 1
+NO_ZEROES = 2
+OPT_GO = 7
+OPTION_REPLY = 0x3E889045565A9
+REP_ACK = 1
+REP_INFO = 3
+REP_ERROR = 1 << 31
+INFO_EXPORT = 0
+LARGEST_OPTION_REPLY = 4096
+LARGEST_INFO_COUNT = 64
+REQUEST = 0x25609513
+SIMPLE_REPLY = 0x67446698
+CMD_READ = 0
+CMD_DISCONNECT = 2
+
+
+class ServerFailed(CannotRead):
+    """The NBD server ended, fell silent, or did not speak the protocol."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            Text(
+                en=f"The connection to qemu-nbd failed: {why}.",
+                zh=f"与 qemu-nbd 的连接失败：{why}。",
+            )
+        )
+        self.why = why
+
+
+class NbdBlocks:
+    """The default export of an NBD server, read-only, over a connected socket that it then owns.
+
+    A context manager; leaving it says goodbye and closes the socket. Raises ServerFailed.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._handles = count(1)
+        self._failed: str | None = None
+        connection.settimeout(TIME_LIMIT)
+        self._size = self._negotiate()
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes at `offset`. Raises ReadFailed; after a broken connection, always."""
+        within(self, offset, length)
+        parts = []
+        for start in range(offset, offset + length, LARGEST_READ):
+            parts.append(self._request(start, min(LARGEST_READ, offset + length - start)))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def close(self) -> None:
+        """Ask the server to end the session, and close the connection. Safe to call twice."""
+        with suppress(OSError):
+            self._connection.sendall(_request(CMD_DISCONNECT, 0, 0, 0))
+        self._connection.close()
+
+    def __enter__(self) -> NbdBlocks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _negotiate(self) -> int:
+        """Greet, choose the default export; its size in bytes."""
+        greeting = self._receive(18)
+        if greeting[:16] != GREETING:
+            raise ServerFailed("it is no NBD server")
+        flags = int.from_bytes(greeting[16:], "big")
+        if not flags & FIXED_NEWSTYLE:
+            raise ServerFailed("it speaks no fixed newstyle NBD")
+        self._send((FIXED_NEWSTYLE | flags & NO_ZEROES).to_bytes(4, "big"))
+        choice = bytes(4) + bytes(2)  # the empty name; no further information wanted
+        self._send(b"IHAVEOPT" + OPT_GO.to_bytes(4, "big") + len(choice).to_bytes(4, "big") + choice)
+        size: int | None = None
+        for _ in range(LARGEST_INFO_COUNT):
+            kind, data = self._option_reply()
+            if kind == REP_ACK and size is not None:
+                return size
+            if kind & REP_ERROR:
+                raise ServerFailed(data.decode(errors="replace") or f"option error {kind:#x}")
+            if kind == REP_INFO and len(data) == 12 and int.from_bytes(data[:2], "big") == INFO_EXPORT:
+                size = int.from_bytes(data[2:10], "big")
+            elif kind != REP_INFO:
+                break
+        raise ServerFailed("it does not name the size of the disk")
+
+    def _option_reply(self) -> tuple[int, bytes]:
+        header = self._receive(20)
+        kind, length = int.from_bytes(header[12:16], "big"), int.from_bytes(header[16:], "big")
+        if int.from_bytes(header[:8], "big") != OPTION_REPLY or length > LARGEST_OPTION_REPLY:
+            raise ServerFailed("it does not speak the protocol")
+        return kind, self._receive(length)
+
+    def _request(self, offset: int, length: int) -> bytes:
+        if self._failed is not None:
+            raise ReadFailed(offset, length, self._failed)
+        handle = next(self._handles)
+        try:
+            self._send(_request(CMD_READ, handle, offset, length))
+            reply = self._receive(16)
+            if int.from_bytes(reply[:4], "big") != SIMPLE_REPLY or int.from_bytes(reply[8:], "big") != handle:
+                raise ServerFailed("it does not speak the protocol")
+            fault = int.from_bytes(reply[4:8], "big")
+            if not fault:
+                return self._receive(length)
+        except ServerFailed as error:
+            self._failed = error.why
+            raise ReadFailed(offset, length, error.why) from error
+        except BaseException:
+            self._failed = "an earlier read was interrupted"  # its answer is still under way
+            raise
+        raise ReadFailed(offset, length, f"QEMU: {os.strerror(fault)}")
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._connection.sendall(data)
+        except OSError as error:
+            raise ServerFailed(error.strerror or str(error)) from error
+
+    def _receive(self, length: int) -> bytes:
+        data = bytearray(length)
+        left = memoryview(data)
+        while left:
+            try:
+                got = self._connection.recv_into(left)
+            except OSError as error:
+                raise ServerFailed(error.strerror or str(error)) from error
+            if not got:
+                raise ServerFailed("it has ended")
+            left = left[got:]
+        return bytes(data)
+
+
+def _request(command: int, handle: int, offset: int, length: int) -> bytes:
+    kind = command.to_bytes(2, "big")
+    where = offset.to_bytes(8, "big") + length.to_bytes(4, "big")
+    return REQUEST.to_bytes(4, "big") + bytes(2) + kind + handle.to_bytes(8, "big") + where
+
+
+@contextmanager
+def serve(path: Path, driver: str, options: Mapping[str, object] | None = None) -> Iterator[NbdBlocks]:
+    """The disk inside an image file, through QEMU's driver of that name.
+
+    driver: QEMU's name of the format, never guessed; options: further options of that driver. The image is
+    named to QEMU as a JSON object, in which no character of the path can mean anything else, and its backing
+    file is declared absent whatever its header says. Raises MachineLacks without qemu-nbd, CannotRead with
+    QEMU's reason when it does not open the image.
+    """
+    ours, listening = _private_connection()
+    errors = os.memfd_create("qemu-nbd errors")
+    with ours, listening, os.fdopen(errors, "rb") as said:
+        image, passed = _named(path, driver, options or {})
+        command = ["qemu-nbd", "--read-only", "--shared=1", image]
+        try:
+            child = spawn_bound(command, stderr=errors, listening=listening, pass_fds=passed)
+        finally:
+            for descriptor in passed:
+                os.close(descriptor)
+        listening.close()  # so that the child's end is the connection's end
+        try:
+            with _opened(ours, path, driver, child, said.fileno()) as blocks:
+                yield blocks
+        finally:
+            ours.close()
+            end(child)
+
+
+def _opened(
+    connection: socket.socket, path: Path, driver: str, child: subprocess.Popen[bytes], errors: int
+) -> NbdBlocks:
+    try:
+        return NbdBlocks(connection)
+    except ServerFailed as failure:
+        end(child)
+        said = os.pread(errors, 4096, 0).decode(errors="replace").strip()
+        why = said.rpartition("qemu-nbd: ")[2].rpartition("}': ")[2] or failure.why
+        raise CannotRead(
+            Text(
+                en=f"QEMU can't open {path} as {driver}: {why}",
+                zh=f"QEMU 无法以 {driver} 格式打开 {path}：{why}",
+            )
+        ) from failure
+
+
+def _named(path: Path, driver: str, options: Mapping[str, object]) -> tuple[str, tuple[int, ...]]:
+    """The image as a QEMU `json:` name, and the descriptors that the child must inherit for it."""
+    passed: tuple[int, ...] = ()
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # JSON can't hold this name: hand the open file over instead
+        passed = (_open(path),)
+        name = f"/proc/self/fd/{passed[0]}"
+    file = {"driver": "file", "filename": name}
+    image = {"driver": driver, "read-only": True, "backing": None, "file": file, **options}
+    return "json:" + json.dumps(image), passed
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CannotRead(
+            Text(en=f"{path!a} can't be opened: {why}.", zh=f"无法打开 {path!a}：{why}。")
+        ) from error
+
+
+def _private_connection() -> tuple[socket.socket, socket.socket]:
+    """A connected socket, and the listening one in whose queue the connection waits; nothing left on disk."""
+    import tempfile
+
+    listening = socket.socket(socket.AF_UNIX)
+    ours = socket.socket(socket.AF_UNIX)
+    folder = tempfile.mkdtemp(prefix="imgtool-")  # mode 0700
+    try:
+        # the folder by descriptor: a socket's path may have 107 bytes only, TMPDIR may be longer
+        handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        address = f"/proc/self/fd/{handle}/nbd"
+        try:
+            listening.bind(address)
+            listening.listen(1)
+            ours.connect(address)
+        finally:
+            os.close(handle)
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, "nbd"))
+    except BaseException:
+        listening.close()
+        ours.close()
+        raise
+    finally:
+        os.rmdir(folder)
+    return ours, listening
