@@ -1,0 +1,218 @@
+"""`imgtool check`: judge images by the rules and report."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from imgtool.cli import options
+from imgtool.cli.session import Session
+
+if TYPE_CHECKING:
+    from imgtool.cli.output import Output
+    from imgtool.judging import Request
+    from imgtool.report.model import ImageReport
+    from imgtool.rules import Target
+
+FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
+
+
+@click.command("check")
+@options.IMAGES
+@options.output(*FORMATS)
+@click.option(
+    "--target",
+    type=click.Choice(["import", "migrate", "data-disk"]),
+    default="import",
+    show_default=True,
+    help="What the image is for.",
+)
+@click.option(
+    "--profile",
+    metavar="NAME|FILE",
+    default="tce",
+    show_default=True,
+    help="The limits of the deployment that it goes to.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning"]),
+    default="error",
+    show_default=True,
+    help="The level at which an image fails.",
+)
+@click.option(
+    "--select",
+    metavar="ID",
+    multiple=True,
+    callback=options.words,
+    help="Only this rule, or those that begin so (linux.virtio). Repeat, or separate by commas.",
+)
+@click.option(
+    "--ignore", metavar="ID", multiple=True, callback=options.words, help="Without this rule; likewise."
+)
+@click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared.")
+@click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
+@click.option("--deep", is_flag=True, help="Also run what takes long (qemu-img check).")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "native"]),
+    default="auto",
+    show_default=True,
+    help="How the guest is read. This version reads it natively.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Judge N images at a time.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="List also what passed and what was skipped.")
+@click.pass_obj
+def command(
+    session: Session,
+    images: tuple[Path, ...],
+    *,
+    format_: str,
+    output: Path | None,
+    force: bool,
+    no_color: bool,
+    target: Target,
+    profile: str,
+    fail_on: str,
+    select: tuple[str, ...],
+    ignore: tuple[str, ...],
+    boot_mode: Literal["bios", "uefi"] | None,
+    force_import: bool,
+    deep: bool,
+    engine: str,
+    jobs: int,
+    verbose: bool,
+) -> int:
+    """Judge disk images: will they import and boot, and if not, why, and what mends them.
+
+    \b
+    imgtool check image.qcow2
+    imgtool check --lang zh --format markdown -o ticket.md customer.vmdk
+    imgtool check --fail-on warning --format sarif -o imgtool.sarif golden/*.qcow2
+
+    \b
+    Exit code of several images: 1 if any fails; else 4 if this machine lacked something to
+    judge one; else 3 if one could not be judged; else 0.
+    """
+    from imgtool.cli.output import Output
+    from imgtool.image import Options
+    from imgtool.judging import Request
+    from imgtool.profiles import load_profile
+    from imgtool.rules import Severity, discover
+    from imgtool.rules import select as select_rules
+
+    out = Output(output, force, images)
+    rules = discover()
+    limits = load_profile(profile, rules)
+    # An ignored rule is not run at all, so that it can't keep others from being judged.
+    in_play = {name: rules[name] for name in select_rules(rules, (), ignore)}
+    request = Request(
+        profile=limits,
+        rules=in_play,
+        selected=tuple(name for name in select_rules(rules, select, ignore)) if select else None,
+        options=Options(target, boot_mode, force_import, deep, session.debug),
+        fail_on=Severity(fail_on),
+    )
+    if format_ == "text":
+        reports = _as_text(_judged(images, request, jobs), out, session, verbose=verbose, no_color=no_color)
+    else:
+        reports = list(_judged(images, request, jobs))
+        out.write(_rendered(format_, reports, session))
+    if out.path is not None:
+        _verdicts_to_stderr(reports, session)
+    return _exit_code(reports)
+
+
+def _judged(images: Sequence[Path], request: Request, jobs: int) -> Iterator[ImageReport]:
+    from imgtool.cli.workers import Crashed, in_processes
+    from imgtool.judging import judge
+
+    answers = in_processes(lambda path: judge(path, request), images, jobs)
+    for path, answer in zip(images, answers, strict=True):
+        yield _crashed(path, answer, request) if isinstance(answer, Crashed) else answer
+
+
+def _crashed(path: Path, how: object, request: Request) -> ImageReport:
+    from imgtool.cli.workers import Crashed
+    from imgtool.judging import report_of_crash
+
+    assert isinstance(how, Crashed)  # noqa: S101 - for the type checker
+    cause = signal.Signals(how.signal).name if how.signal else f"exit code {how.code}"
+    return report_of_crash(path, request, cause)
+
+
+def _as_text(
+    judged: Iterator[ImageReport],
+    out: Output,
+    session: Session,
+    *,
+    verbose: bool,
+    no_color: bool,
+) -> list[ImageReport]:
+    """Print each report as it comes; a file gets them all at once."""
+    from imgtool.cli.terminal import colour_wanted, columns
+    from imgtool.report.phrases import totals_line
+    from imgtool.report.text import Line, coloured, layout, line, plain
+
+    render = coloured if colour_wanted(out.is_terminal, no_color) else plain
+    width = columns(out.is_terminal)
+    reports: list[ImageReport] = []
+    parts: list[str] = []
+
+    def put(lines: list[Line]) -> None:
+        if out.path is None:
+            out.write(render(lines))
+        else:
+            parts.append(render(lines))
+
+    for report in judged:
+        reports.append(report)
+        between = [Line()] if len(reports) > 1 else []
+        put([*between, *layout(report, session.language, width, verbose)])
+    if len(reports) > 1:
+        put([Line(), line(totals_line(reports, session.language))])
+    if out.path is not None:
+        out.write("".join(parts))
+    return reports
+
+
+def _rendered(format_: str, reports: Sequence[ImageReport], session: Session) -> str:
+    import importlib
+
+    from imgtool import __version__
+    from imgtool.report.model import Report
+
+    module = importlib.import_module(f"imgtool.report.{format_}")
+    text: str = module.render(Report(tuple(reports), __version__), session.language)
+    return text
+
+
+def _verdicts_to_stderr(reports: Sequence[ImageReport], session: Session) -> None:
+    from imgtool.report.phrases import VERDICTS, verdict_line
+    from imgtool.report.visible import one_line
+
+    for report in reports:
+        said = verdict_line(report, one_line(report.path), session.language)
+        click.echo(f"{VERDICTS[report.verdict].say(session.language)} {said}", err=True)
+
+
+def _exit_code(reports: Sequence[ImageReport]) -> int:
+    verdicts = {report.verdict for report in reports}
+    if "fail" in verdicts:
+        return 1
+    if any(report.lacks for report in reports):
+        return 4
+    return 3 if "unknown" in verdicts else 0

@@ -1,0 +1,92 @@
+"""Options that several commands have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from imgtool.cli.session import Session
+from imgtool.text import Language
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+IMAGES = click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+
+
+def _set_language(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.find_object(Session).language = cast(Language, value)  # type: ignore[union-attr]
+
+
+def _set_debug(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        context.find_object(Session).debug = True  # type: ignore[union-attr]
+
+
+def language(command: Command) -> Command:
+    """--lang: sets the session's language before anything else is read, so that errors speak it too."""
+    return click.option(
+        "--lang",
+        type=click.Choice(["en", "zh"]),
+        is_eager=True,
+        expose_value=False,
+        callback=_set_language,
+        help="Language of the report; the locale's by default.",
+    )(command)
+
+
+def debug(command: Command) -> Command:
+    """--debug: tracebacks."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show tracebacks of internal errors.",
+    )(command)
+
+
+def output(*formats: str) -> Callable[[Command], Command]:
+    """--format, -o, --force, --no-color, --lang, --debug."""
+
+    def add(command: Command) -> Command:
+        for option in (
+            debug,
+            language,
+            click.option(
+                "--no-color", is_flag=True, help="No colours on a terminal. NO_COLOR=1 does the same."
+            ),
+            click.option("--force", is_flag=True, help="Let -o overwrite a file."),
+            click.option(
+                "-o",
+                "--output",
+                "output",
+                metavar="FILE",
+                type=click.Path(path_type=Path),
+                help="Write to FILE, complete or not at all; never over an existing file.",
+            ),
+            click.option(
+                "-f",
+                "--format",
+                "format_",
+                type=click.Choice(formats),
+                default=formats[0],
+                show_default=True,
+                help="Form of the report.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def words(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Values of an option that may be repeated, or be lists with commas."""
+    return tuple(word.strip() for item in value for word in item.split(",") if word.strip())

@@ -1,0 +1,169 @@
+"""Work on items, each in a process of its own: what crashes or is killed takes only its item with it.
+
+The readers of filesystems are C libraries and the images are strangers'; a crash is an answer about one
+image.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pickle
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any, NoReturn, TypeVar
+
+from imgtool.cli.ending import ENDING_SIGNALS, Ended, unwind_on_signals
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """A worker ended without an answer. signal: what killed it, or 0; code: its exit code."""
+
+    signal: int
+    code: int
+
+
+@dataclass
+class _Worker:
+    number: int
+    pid: int
+    pipe: int
+    content: bytearray
+
+
+def in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
+) -> Iterator[Result | Crashed]:
+    """work(item) for each, `jobs` at a time, in the order of the items.
+
+    Results are pickled. However this ends, no worker is left: they get SIGTERM, unwind, and SIGKILL 5 s
+    later. When this process is killed outright, the kernel sends the SIGTERM: they watch a pipe that closes.
+    """
+    life = os.pipe()
+    running: dict[int, _Worker] = {}
+    done: dict[int, Result | Crashed] = {}
+    started = given = 0
+    try:
+        while given < len(items):
+            while started < len(items) and len(running) < jobs:
+                with _signals_held():
+                    worker = _start(work, items[started], started, life, list(running))
+                    running[worker.pipe] = worker
+                started += 1
+            for pipe in _readable(list(running)):
+                worker = running[pipe]
+                if piece := os.read(pipe, 1 << 20):
+                    worker.content += piece
+                    continue
+                done[worker.number] = _answer(worker)
+                del running[pipe]
+                os.close(pipe)
+            while given in done:
+                yield done.pop(given)
+                given += 1
+    finally:
+        _end_all(list(running.values()))
+        for end in life:
+            os.close(end)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals wait: one that comes between fork and what follows it would unwind the wrong process."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _readable(pipes: list[int], wait_ms: int | None = None) -> list[int]:
+    poll = select.poll()
+    for pipe in pipes:
+        poll.register(pipe, select.POLLIN)
+    return [pipe for pipe, _ in poll.poll(wait_ms)]
+
+
+def _start(
+    work: Callable[[Item], Result], item: Item, number: int, life: tuple[int, int], others: list[int]
+) -> _Worker:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for pipe in (reading, life[1], *others):
+            os.close(pipe)
+        _work_and_exit(work, item, life[0], writing)
+    os.close(writing)
+    return _Worker(number, pid, reading, bytearray())
+
+
+def _work_and_exit(work: Callable[[Item], Result], item: Item, life: int, answer: int) -> NoReturn:
+    code = 1
+    try:
+        unwind_on_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
+        _end_with_parent(life)
+        _write(answer, pickle.dumps(work(item)))
+        code = 0
+    except (Ended, BrokenPipeError):
+        pass
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)  # no clean-up twice: what we were forked with belongs to our parent
+
+
+def _end_with_parent(life: int) -> None:
+    """Have the kernel send us SIGTERM when the other end of the pipe closes (fcntl(2), F_SETSIG)."""
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(life, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
+    if _readable([life], wait_ms=0):  # it closed before we watched
+        raise Ended(signal.SIGTERM)
+
+
+def _write(pipe: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(pipe, view) :]
+
+
+def _answer(worker: _Worker) -> Any:
+    _, status = os.waitpid(worker.pid, 0)
+    if status == 0:
+        return pickle.loads(bytes(worker.content))  # noqa: S301 - from our own child
+    if os.WIFSIGNALED(status):
+        return Crashed(os.WTERMSIG(status), 0)
+    return Crashed(0, os.WEXITSTATUS(status))
+
+
+def _end_all(workers: list[_Worker]) -> None:
+    for worker in workers:
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGTERM)
+    deadline = monotonic() + PATIENCE
+    for worker in workers:
+        while os.waitpid(worker.pid, os.WNOHANG)[0] == 0:
+            if monotonic() > deadline:
+                os.kill(worker.pid, signal.SIGKILL)
+                os.waitpid(worker.pid, 0)
+                break
+            sleep(0.01)
+        os.close(worker.pipe)

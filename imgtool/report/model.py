@@ -1,0 +1,73 @@
+"""What every output format shows: images with their verdict, facts and findings."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgtool.rules import Finding, Severity, Status, Target, Verdict
+from imgtool.text import Text
+
+# Worst first. What a broken rule of level `info` says comes after the warnings.
+_ORDER = {Status.FAIL: 0, Status.UNKNOWN: 1, Status.WARN: 2, Status.PASS: 4, Status.SKIP: 5}
+_LAYERS = ("image", "disk", "linux", "windows")
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """One image: `facts` as in docs/report-v1.schema.json; lacks: what this machine needs to judge it."""
+
+    path: str
+    profile: str
+    target: Target
+    verdict: Verdict
+    duration_s: float
+    facts: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+    engine: str = "native"
+    lacks: Text | None = None
+
+    @property
+    def worst_first(self) -> list[Finding]:
+        """Errors, unknowns, warnings, notes, passes, skips; in each, the outer layer first."""
+        return sorted(self.findings, key=_rank)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many findings are error, unknown, warning, note, pass and skip."""
+        return Counter(kind(finding) for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Several images in the order in which they were asked for."""
+
+    images: tuple[ImageReport, ...]
+    tool_version: str = field(default="")
+
+
+def kind(finding: Finding) -> str:
+    """One word for how a finding is shown: error, unknown, warning, note, pass, skip."""
+    if finding.status is Status.WARN:
+        return "note" if finding.severity is Severity.INFO else "warning"
+    return {
+        Status.FAIL: "error",
+        Status.UNKNOWN: "unknown",
+        Status.PASS: "pass",
+        Status.SKIP: "skip",
+    }[finding.status]
+
+
+def _rank(finding: Finding) -> tuple[int, int]:
+    layer = finding.id.partition(".")[0]
+    order = 3 if kind(finding) == "note" else _ORDER[finding.status]
+    return order, _LAYERS.index(layer) if layer in _LAYERS else len(_LAYERS)
+
+
+def shown_path(path: Path) -> str:
+    """A path as text: bytes that are not UTF-8 as \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

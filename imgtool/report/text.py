@@ -1,0 +1,138 @@
+"""The report that people read: worst first, evidence and remedies to copy, one verdict line an image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from imgtool.report.model import ImageReport, kind
+from imgtool.report.phrases import HOW_TO_FIX, LABELS, VERDICTS, quiet_line, summary, verdict_line
+from imgtool.report.visible import cells, one_line, visible, wrapped
+from imgtool.rules import Finding
+from imgtool.text import Language
+
+# Prose is not set wider than this, however wide the terminal.
+WIDEST = 110
+LONGEST_EVIDENCE = 400
+_STYLES = {
+    "error": "bold red",
+    "unknown": "bold magenta",
+    "warning": "bold yellow",
+    "note": "bold blue",
+    "pass": "green",
+    "skip": "dim",
+    "fail": "bold red",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of output: its pieces, each with a style in rich's words ("" for none)."""
+
+    pieces: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def plain(self) -> str:
+        """The line without styles."""
+        return "".join(text for text, _ in self.pieces)
+
+
+def line(*pieces: str | tuple[str, str]) -> Line:
+    """A line of plain and styled pieces."""
+    return Line(tuple((piece, "") if isinstance(piece, str) else piece for piece in pieces))
+
+
+def layout(image: ImageReport, language: Language, width: int, verbose: bool = False) -> Iterator[Line]:
+    """The lines on one image. Only prose is wrapped to `width` columns; evidence and commands stay whole."""
+    width = max(20, min(width, WIDEST))
+    path = one_line(image.path)
+    yield line((path, "bold"))
+    facts = one_line(summary(image.facts, language))
+    for row in wrapped(facts, width - 2) if facts else ():
+        yield line("  ", (row, ""))
+    shown = [it for it in image.worst_first if verbose or kind(it) not in ("pass", "skip")]
+    for finding in shown:
+        quiet = kind(finding) in ("pass", "skip")
+        if not quiet or finding is shown[0]:
+            yield Line()
+        yield from _finding(finding, language, width, brief=quiet)
+    counts = image.counts
+    if counts["pass"] or counts["skip"]:
+        yield Line()
+        hint = not verbose
+        yield from (
+            line("  ", (row, "dim")) for row in wrapped(quiet_line(counts, language, hint), width - 2)
+        )
+    if image.lacks is not None:
+        yield Line()
+        yield from (line("  ", row) for row in _prose(image.lacks.say(language), width - 2))
+    yield Line()
+    label = VERDICTS[image.verdict].say(language)
+    yield line((label, f"{_STYLES[image.verdict]} bold"), " ", verdict_line(image, path, language))
+
+
+def _finding(finding: Finding, language: Language, width: int, brief: bool) -> Iterator[Line]:
+    word = kind(finding)
+    label = LABELS[word].say(language)
+    pieces: list[tuple[str, str]] = [("  ", ""), (label, _STYLES[word]), ("  ", ""), (finding.id, "bold")]
+    if finding.platform_code and word in ("error", "warning"):
+        pieces += [("  ", ""), (f"[{finding.platform_code}]", _STYLES[word])]
+    title = finding.title.say(language)
+    if sum(cells(text) for text, _ in pieces) + 2 + cells(title) <= width:
+        pieces += [("  ", ""), (title, "" if brief else "dim")]
+    yield Line(tuple(pieces))
+    message = finding.message.say(language)
+    for row in _prose(message, width - 4):
+        yield line("    ", row)
+    if brief:
+        return
+    for item in finding.evidence:
+        for row in visible(item).splitlines() or [""]:
+            cut = row if len(row) <= LONGEST_EVIDENCE else row[: LONGEST_EVIDENCE - 1] + "…"
+            yield line("      ", (cut, "cyan"))
+    if finding.remedy is not None:
+        yield line("    ", (HOW_TO_FIX.say(language), "bold"))
+        for text, is_command in remedy_lines(finding.remedy.say(language)):
+            if is_command:
+                yield line("      ", (text, "green"))
+            else:
+                yield from (line("      ", row) for row in wrapped(text, width - 6))
+
+
+def _prose(text: str, width: int) -> Iterator[str]:
+    for paragraph in visible(text).splitlines():
+        yield from wrapped(paragraph, width)
+
+
+_PROSE = re.compile(r"[.:;。：；，]$|[\u4e00-\u9fff]")
+
+
+def remedy_lines(remedy: str) -> Iterator[tuple[str, bool]]:
+    """The lines of a remedy, each with whether it is a command or an edit, to be copied whole.
+
+    A sentence ends in punctuation or is Chinese; what is set off by spaces is a command in any case.
+    """
+    for row in visible(remedy).strip("\n").splitlines():
+        text = row.strip()
+        if text:
+            yield text, row.startswith("  ") or not _PROSE.search(text)
+
+
+def plain(lines: Iterable[Line]) -> str:
+    """The lines as text without colour."""
+    return "".join(item.plain.rstrip() + "\n" for item in lines)
+
+
+def coloured(lines: Iterable[Line]) -> str:
+    """The lines as text with the colours that this terminal has."""
+    import io
+
+    from rich.console import Console
+    from rich.text import Text as Styled
+
+    buffer = io.StringIO()
+    console = Console(file=buffer, force_terminal=True, highlight=False, markup=False, emoji=False)
+    for item in lines:
+        console.print(Styled.assemble(*item.pieces), soft_wrap=True)
+    return buffer.getvalue()
