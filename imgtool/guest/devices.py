@@ -80,20 +80,7 @@ def resolve(
     return next((volume for volume in disk.volumes if spec in volume.device_names), "unknown")
 
 
-def part_uuid(disk: Disk, volume: Volume) -> str:
-    """The PARTUUID of a partition as udev and the kernel write it; "" for what is no partition.
-
-    MBR partitions have no UUID of their own: theirs is the disk signature and the number, `1b2c3d4e-01`.
-    """
-    partition = volume.partition
-    if volume.kind != "partition" or partition is None:
-        return ""
-    if disk.table.kind == "mbr" and disk.table.disk_id:
-        return f"{disk.table.disk_id.lower().removeprefix('0x'):0>8}-{partition.number:02x}"
-    return partition.uuid.lower()
-
-
-def best_name(disk: Disk, volume: Volume) -> str | None:
+def best_name(volume: Volume) -> str | None:
     """How an fstab or a kernel command line should name the volume: by its filesystem's UUID, if it has one.
 
     Logical volumes keep their /dev/mapper name. None where no lasting name is known.
@@ -102,8 +89,7 @@ def best_name(disk: Disk, volume: Volume) -> str | None:
         return volume.device_names[0]
     if volume.signature.uuid:
         return f"UUID={volume.signature.uuid}"
-    found = part_uuid(disk, volume)
-    return f"PARTUUID={found}" if found else None
+    return f"PARTUUID={volume.partition.uuid}" if volume.partition and volume.partition.uuid else None
 
 
 def _number(volume: Volume) -> int | Literal[False] | None:
@@ -122,8 +108,8 @@ def _tagged(disk: Disk, name: str, value: str) -> Iterator[Volume]:
             held = signature.label
             same = held == value
         elif name == "PARTUUID":
-            held = part_uuid(disk, volume)
-            same = held == value.lower()
+            held = volume.partition.uuid if volume.kind == "partition" and volume.partition else ""
+            same = held.lower() == value.lower()
         elif name == "PARTLABEL":
             held = volume.partition.name if volume.kind == "partition" and volume.partition else ""
             same = held == value
