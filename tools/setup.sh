@@ -220,7 +220,8 @@ virtual_environment() {
 	fi
 	[ "$extras" ] || ! grep -qsF '[dev]' $stamp || extras='[dev]'
 	say "installing imgtool$extras and the Python packages it needs into .venv"
-	if ! logged .venv/bin/python -m pip install --disable-pip-version-check --no-input --retries 2 -e ".$extras"; then
+	if ! PIP_USER=0 logged .venv/bin/python -m pip install \
+		--disable-pip-version-check --no-input --retries 2 -e ".$extras"; then
 		show_log
 		if grep -q 'NewConnectionError\|ConnectTimeout\|ReadTimeout\|ProxyError\|Connection refused' "$log"; then
 			stop "pip can't reach the package index: no network? behind a proxy, set https_proxy; with a mirror," \
