@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
 
 
-@click.command("check")
+@click.command("check", short_help="Judge images: will they import and boot, and if not, why.")
 @options.IMAGES
 @options.output(*FORMATS)
 @click.option(

@@ -13,7 +13,7 @@ _INSTALL = {
 }
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print the completion script for a shell.")
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 @click.pass_obj
 def command(session: Session, shell: str) -> int:

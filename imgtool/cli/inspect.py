@@ -25,7 +25,7 @@ class Inspection:
     duration_s: float
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show what is on images; nothing is judged.")
 @options.IMAGES
 @options.output("text", "json")
 @click.pass_obj

@@ -1,0 +1,105 @@
+"""`imgtool doctor`: what this machine has and lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgtool.cli import options
+from imgtool.cli.session import Session
+
+if TYPE_CHECKING:
+    from imgtool.doctor import Item
+    from imgtool.report.text import Line
+
+
+@click.command("doctor", short_help="Show what this machine has and lacks.")
+@options.output("text", "json")
+@click.pass_obj
+def command(session: Session, *, format_: str, output: Path | None, force: bool, no_color: bool) -> int:
+    """Show what this machine has and lacks for imgtool, and the packages that bring it.
+
+    \b
+    imgtool doctor
+
+    Exit code 4 when something that `imgtool check` needs is missing.
+    """
+    from imgtool.cli.output import Output
+    from imgtool.cli.terminal import colour_wanted
+    from imgtool.doctor import examine, ready
+    from imgtool.report.text import coloured, plain
+
+    out = Output(output, force)
+    items = examine()
+    if format_ == "json":
+        out.write(_as_json(items, session))
+    else:
+        lines = _as_text(items, session)
+        out.write(coloured(lines) if colour_wanted(out.is_terminal, no_color) else plain(lines))
+    return 0 if ready(items) else 4
+
+
+def _as_json(items: Sequence[Item], session: Session) -> str:
+    import json
+
+    from imgtool import __version__
+    from imgtool.doctor import ready
+
+    content = {
+        "schema_version": 1,
+        "tool": {"name": "imgtool", "version": __version__},
+        "ready": ready(list(items)),
+        "machine": [
+            {
+                "name": item.name,
+                "present": item.present,
+                "required": item.required,
+                "version": item.version or None,
+                "purpose": session.say(item.purpose),
+                "remedy": session.say(item.remedy) if item.remedy else None,
+            }
+            for item in items
+        ],
+    }
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _as_text(items: Sequence[Item], session: Session) -> list[Line]:
+    from imgtool.doctor import ready
+    from imgtool.report.text import Line, line
+    from imgtool.report.visible import cells
+    from imgtool.text import Text
+
+    here, lacking, optional = Text("ok", "有"), Text("MISSING", "缺少"), Text("absent", "无（可选）")
+    rows: list[tuple[str, str, Item]] = []
+    for item in items:
+        if item.present:
+            rows.append((session.say(here), "green", item))
+        elif item.required:
+            rows.append((session.say(lacking), "bold red", item))
+        else:
+            rows.append((session.say(optional), "yellow", item))
+    state_width = max(cells(state) for state, _, _ in rows)
+    name_width = max(cells(_named(item)) for item in items)
+    lines: list[Line] = []
+    for state, style, item in rows:
+        padded = state + " " * (state_width - cells(state))
+        name = _named(item) + " " * (name_width - cells(_named(item)))
+        lines.append(line((padded, style), "  ", name, "  ", (session.say(item.purpose), "dim")))
+        if item.remedy is not None:
+            lines.append(line(" " * (state_width + 2), (session.say(item.remedy), "cyan")))
+    verdict = (
+        Text("This machine has what `imgtool check` needs.", "本机具备 imgtool check 所需的一切。")
+        if ready(list(items))
+        else Text(
+            "`imgtool check` lacks something here; see above.", "本机缺少 imgtool check 所需的组件，见上。"
+        )
+    )
+    return [*lines, Line(), line((session.say(verdict), "bold"))]
+
+
+def _named(item: Item) -> str:
+    return f"{item.name} {item.version}".rstrip()

@@ -1,0 +1,174 @@
+"""What this machine has of what imgtool needs, and which package brings the rest."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgtool.errors import ImgtoolError
+from imgtool.text import Text
+
+# Module, the distribution package on PyPI that has it, what it reads.
+_READERS = (
+    ("pyfsext", "libfsext-python", Text("reads ext2, ext3, ext4", "读取 ext2、ext3、ext4")),
+    ("pyfsxfs", "libfsxfs-python", Text("reads XFS", "读取 XFS")),
+    ("pyfsfat", "libfsfat-python", Text("reads FAT", "读取 FAT")),
+    ("pyfsntfs", "libfsntfs-python", Text("reads NTFS", "读取 NTFS")),
+    ("pyvslvm", "libvslvm-python", Text("reads LVM", "读取 LVM")),
+    ("zstandard", "zstandard", Text("decompresses zstd", "解压 zstd")),
+    ("lz4.block", "lz4", Text("decompresses lz4", "解压 lz4")),
+    ("construct", "construct", Text("reads on-disk structures", "解析磁盘结构")),
+)
+# Program, its Debian/Ubuntu package, whether `check` needs it, what for.
+_PROGRAMS = (
+    (
+        "qemu-nbd",
+        "qemu-utils",
+        True,
+        Text("reads qcow2, VMDK and dynamic VHD", "读取 qcow2、VMDK 与动态 VHD"),
+    ),
+    ("setpriv", "util-linux", True, Text("ends qemu-nbd when imgtool ends", "随 imgtool 一同结束 qemu-nbd")),
+    ("qemu-img", "qemu-utils", False, Text("checks images with --deep", "用于 --deep 深度检查")),
+)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that is here or not. required: `imgtool check` can't do without. version: "" for none."""
+
+    name: str
+    present: bool
+    required: bool
+    version: str
+    purpose: Text
+    remedy: Text | None = None
+
+
+def examine() -> list[Item]:
+    """Look at this machine: first what `check` needs, then what other work needs. Changes nothing."""
+    return [
+        Item("Python", True, True, sys.version.split()[0], Text("runs imgtool", "运行 imgtool")),
+        *(_program(*program) for program in _PROGRAMS),
+        *(_module(name, package, purpose) for name, package, purpose in _READERS),
+        _btrfs(),
+        *_appliance(),
+        _kvm(),
+    ]
+
+
+def ready(items: list[Item]) -> bool:
+    """Whether `imgtool check` can do all of its work here."""
+    return all(item.present for item in items if item.required)
+
+
+def _program(name: str, package: str, required: bool, purpose: Text) -> Item:
+    from imgtool.process import program_path, run
+
+    version = ""
+    try:
+        program_path(name)
+    except ImgtoolError:
+        return Item(name, False, required, "", purpose, Text.same(f"apt-get install {package}"))
+    with suppress(ImgtoolError):
+        said = run([name, "--version"], timeout=10).stdout.decode(errors="replace")
+        found = re.search(r"\d+(?:\.\d+)+", said)
+        version = found.group() if found else ""
+    return Item(name, True, required, version, purpose)
+
+
+def _module(name: str, package: str, purpose: Text) -> Item:
+    version = _import_version(name, package)
+    remedy = None if version is not None else Text.same(f"{sys.executable} -m pip install {package}")
+    return Item(package, version is not None, True, version or "", purpose, remedy)
+
+
+def _import_version(name: str, package: str) -> str | None:
+    """The version of a module that can be imported; None where it can't, "" where it does not say."""
+    try:
+        importlib.import_module(name)
+    except Exception:  # a broken extension module raises what it likes
+        return None
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _btrfs() -> Item:
+    purpose = Text(
+        "a reader of btrfs (AGPL); this version does not use it yet", "btrfs 读取器（AGPL）；此版本尚未使用"
+    )
+    version = _import_version("dissect.btrfs", "dissect.btrfs")
+    remedy = None if version is not None else Text.same(f"{sys.executable} -m pip install 'imgtool[btrfs]'")
+    return Item("dissect.btrfs", version is not None, False, version or "", purpose, remedy)
+
+
+def _appliance() -> Iterator[Item]:
+    """libguestfs, and the host's kernel that it makes its appliance from: containers have none."""
+    purpose = Text(
+        "libguestfs: changes guests (not needed to check)", "libguestfs：修改镜像内容（检查时不需要）"
+    )
+    version = _import_version("guestfs", "guestfs")
+    remedy = None if version is not None else Text.same("apt-get install python3-guestfs libguestfs-tools")
+    yield Item("guestfs", version is not None, False, version or "", purpose, remedy)
+    kernels = readable_kernels(Path("/boot"))
+    bring = Text(
+        en="apt-get install linux-image-cloud-amd64   (any kernel will do; /boot/vmlinuz-* must be readable)",
+        zh="apt-get install linux-image-cloud-amd64   （任意内核均可；须可读取 /boot/vmlinuz-*）",
+    )
+    newest = kernels[-1] if kernels else ""
+    uses_it = Text("libguestfs builds its appliance from it", "libguestfs 用它构建其运行环境")
+    yield Item("kernel in /boot", bool(kernels), False, newest, uses_it, None if kernels else bring)
+
+
+def readable_kernels(boot: Path) -> list[str]:
+    """The versions of the kernels in a /boot that we may read (Ubuntu makes them readable by root only)."""
+    with suppress(OSError):
+        found = sorted(boot.glob("vmlinuz-*"))
+        return [file.name.removeprefix("vmlinuz-") for file in found if os.access(file, os.R_OK)]
+    return []
+
+
+def _kvm() -> Item:
+    usable = kvm_usable()
+    return Item(
+        "KVM",
+        usable,
+        False,
+        "",
+        Text(
+            "runs guests at full speed; without it QEMU emulates (slow)",
+            "全速运行虚拟机；没有时由 QEMU 模拟（较慢）",
+        ),
+        None
+        if usable
+        else Text(
+            "a machine with /dev/kvm and vmx or svm among its CPU flags",
+            "需要 /dev/kvm，且 CPU 标志含 vmx 或 svm",
+        ),
+    )
+
+
+def kvm_usable(
+    device: Path = Path("/dev/kvm"),
+    cpuinfo: Path = Path("/proc/cpuinfo"),
+    opener: Callable[..., int] = os.open,
+) -> bool:
+    """Whether KVM can be used: the device opens and the CPU has vmx or svm.
+
+    Both, because some hosts expose a /dev/kvm on which ordinary guests hang for ever.
+    """
+    try:
+        os.close(opener(device, os.O_RDWR | os.O_CLOEXEC))
+        flags = cpuinfo.read_text(errors="replace")
+    except OSError:
+        return False
+    return re.search(r"^flags\s*:.*\b(?:vmx|svm)\b", flags, re.MULTILINE) is not None
