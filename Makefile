@@ -40,7 +40,7 @@ lint:
 
 fixtures:
 	@tools/setup.sh run fixtures
-	@.venv/bin/python -m fixtures build $(ARGS)
+	@.venv/bin/python -m fixtures build $(or $(ARGS),$$(.venv/bin/python -m fixtures list | cut -d " " -f 1))
 
 bench:
 	@tools/setup.sh --dev run fixtures test

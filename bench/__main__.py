@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import pkgutil
+import subprocess
 import sys
 
 import imgtool
@@ -26,7 +27,7 @@ def main(chosen: list[str]) -> int:
         print(f"{subject.TITLE.replace('`', '')}: measuring, this takes some minutes", file=sys.stderr)
         try:
             figures = [record.as_json(figure) for figure in subject.measure()]
-        except Unexpected as why:
+        except (Unexpected, subprocess.CalledProcessError) as why:
             print(f"bench: {why}", file=sys.stderr)
             return 3
         print(record.for_terminal(figures))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,15 +35,14 @@ GROWN = "500G"
 def measure() -> Iterator[Figure]:
     """The figures of the design's table for `check`."""
     imgtool = str(Path(sys.executable).with_name("imgtool"))
-    qcow2 = _golden_image()
+    golden = _golden_image()
     with tempfile.TemporaryDirectory(prefix="imgtool-bench-") as folder:
-        raw = Path(folder, "disk.raw")
-        _qemu_img("convert", "-f", "qcow2", "-O", "raw", qcow2, raw)
-        grown = {
-            "qcow2": _grown(qcow2, "qcow2", Path(folder, "grown.qcow2")),
-            "raw": _grown(raw, "raw", Path(folder, "grown.raw")),
-        }
-        small = {"qcow2": qcow2, "raw": raw}
+        small, grown = {}, {}
+        for kind in ("qcow2", "raw"):
+            small[kind], grown[kind] = Path(folder, f"disk.{kind}"), Path(folder, f"grown.{kind}")
+            for copy in (small[kind], grown[kind]):
+                _qemu_img("convert", "-f", golden.suffix[1:], "-O", kind, golden, copy)
+            _qemu_img("resize", "-q", "-f", kind, grown[kind], GROWN)
         commands = {kind: [imgtool, "check", str(path)] for kind, path in small.items()}
         grown_commands = {kind: [imgtool, "check", str(path)] for kind, path in grown.items()}
 
@@ -64,7 +62,7 @@ def measure() -> Iterator[Figure]:
             yield Figure(f"check, {kind}, 500 GiB virtual", "s", tuple(times[f"grown {kind}"]))
             yield ratio(f"500 GiB / 4 GiB, {kind}", times[f"grown {kind}"], times[kind], Bar("<=", 1.3))
 
-        inspector = ["virt-inspector", "--format=qcow2", "-a", str(qcow2)]
+        inspector = ["virt-inspector", "--format=qcow2", "-a", str(small["qcow2"])]
         (inspected,) = wall_times([inspector], runs=INSPECTOR_RUNS, env=libguestfs_environment())
         how = "with KVM" if kvm_usable() else "under TCG"
         yield Figure(f"virt-inspector, qcow2, {how}", "s", tuple(inspected))
@@ -76,15 +74,6 @@ def measure() -> Iterator[Figure]:
 def _golden_image() -> Path:
     build = [sys.executable, "-m", "fixtures", "path", "debian12-bios"]
     return Path(subprocess.run(build, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
-
-
-def _grown(disk: Path, kind: str, copy: Path) -> Path:
-    shutil.copyfile(disk, copy) if kind == "qcow2" else _qemu_img(
-        "convert", "-f", kind, "-O", kind, disk, copy
-    )
-    copy.chmod(0o644)
-    _qemu_img("resize", "-q", "-f", kind, copy, GROWN)
-    return copy
 
 
 def _qemu_img(*args: str | Path) -> None:
