@@ -29,6 +29,8 @@ KEPT_PLACES = 20_000
 DEFAULT_LIMIT = 4 << 20
 STREAM_BUFFER = 256 << 10
 
+Names = list[str]
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -132,7 +134,7 @@ class Tree:
         place = self._file(path)
         return cast(BinaryIO, io.BufferedReader(_Stream(place), STREAM_BUFFER))
 
-    def list(self, path: str) -> list[str]:
+    def list(self, path: str) -> Names:
         """The names in a directory, sorted. Raises NotInGuest where there is none."""
         place = self._resolve(path)
         if place.stat.kind != "directory":
@@ -147,7 +149,7 @@ class Tree:
                 names.add(mount[len(below) :])
         return sorted(names)
 
-    def glob(self, pattern: str) -> list[str]:
+    def glob(self, pattern: str) -> Names:
         """The paths that match, sorted. `*`, `?` and `[]` match within one component, a leading dot only by a
         dot. A directory that is not there has no matches."""
         paths = [""]
