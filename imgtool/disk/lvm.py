@@ -24,6 +24,7 @@ INITIAL_CRC = 0xF597A6CF
 DEEPEST = 16  # nested sections or volumes
 LARGEST_VOLUME = 1 << 62
 TOKEN = re.compile(r'#[^\n]*|"(?:[^"\\]|\\.)*"|[{}\[\]=,]|[^\s{}\[\]=,#"]+')
+NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,127}")  # lvm(8), "Valid names"
 
 Section = dict[str, Any]
 
@@ -219,11 +220,13 @@ class _Reader:
 
     def group(self) -> Group:
         missing = tuple(
-            f"{name} ({member.get('device', '?')}, {member.get('id', '?')})"
+            f"{_shown(name)} ({_shown(member.get('device', '?'))}, {_shown(member.get('id', '?'))})"
             for name, member in self.physical.items()
             if str(member.get("id")) not in self.here
         )
-        visible = (name for name, volume in self.logical.items() if "VISIBLE" in _list(volume, "status"))
+        visible = [name for name, volume in self.logical.items() if "VISIBLE" in _list(volume, "status")]
+        if not all(NAME.fullmatch(name) for name in (self.name, *visible)):
+            raise BadMetadata("name")
         return Group(self.name, self.uuid, missing, tuple(self._volume(name) for name in visible))
 
     def _volume(self, name: str) -> LogicalVolume:
@@ -281,8 +284,8 @@ class _Reader:
             raise reason
         raise _Unreadable(
             Text(
-                en=f"it is of type {str(kind)[:40]}, which imgtool can't read natively",
-                zh=f"其类型为 {str(kind)[:40]}，imgtool 无法直接读取",
+                en=f"it is of type {_shown(kind)}, which imgtool can't read natively",
+                zh=f"其类型为 {_shown(kind)}，imgtool 无法直接读取",
             )
         )
 
@@ -305,18 +308,23 @@ class _Reader:
     def _place(self, name: str, first: int) -> tuple[Blocks, int]:
         member = self.physical.get(name)
         if member is None:
-            raise _Unreadable(Text(en=f"it lies on {name}, which is no disk", zh=f"其所在的 {name} 不是磁盘"))
+            raise BadMetadata("stripes")  # a volume on a volume is of another segment type
         blocks = self.here.get(str(member.get("id")))
         if blocks is None:
             raise _Unreadable(
                 Text(
-                    en=f"it lies on a physical volume that this image does not hold, {name}",
-                    zh=f"其所在的物理卷 {name} 不在本镜像中",
+                    en=f"it lies on a physical volume that this image does not hold, {_shown(name)}",
+                    zh=f"其所在的物理卷 {_shown(name)} 不在本镜像中",
                 )
             )
         if first < 0 or first > _whole(member, "pe_count"):
             raise BadMetadata("stripes")
         return blocks, _whole(member, "pe_start") * SECTOR + first * self.extent
+
+
+def _shown(value: object) -> str:
+    """A word of the metadata as a person may see it: no control characters, not long."""
+    return ascii(value)[1:-1][:80] if isinstance(value, str) else str(value)[:80]
 
 
 def _list(section: Section, name: str) -> list[Any]:

@@ -105,9 +105,11 @@ def read_logical(blocks: Blocks, mbr: Mbr) -> tuple[tuple[Partition, ...], tuple
             try:
                 sector = blocks.read(position * SECTOR, SECTOR)
             except ReadFailed:
-                return tuple(found), (_chain_broken(position, "it can't be read", "无法读取"),)
+                where = ("logical_unreadable", position)
+                return tuple(found), (_chain_broken(*where, "it can't be read", "无法读取"),)
             if sector[510:] != SIGNATURE:
-                return tuple(found), (_chain_broken(position, "it has no signature 55 AA", "缺少签名 55 AA"),)
+                where = ("logical_chain", position)
+                return tuple(found), (_chain_broken(*where, "it has no signature 55 AA", "缺少签名 55 AA"),)
             entries = BOOT_RECORD.parse(sector).entries
             data = [entry for entry in entries[:2] if entry.count and f"{entry.type:02x}" not in EXTENDED]
             links = [entry for entry in entries[:2] if entry.count and f"{entry.type:02x}" in EXTENDED]
@@ -139,9 +141,9 @@ def _chain_too_long() -> Problem:
     )
 
 
-def _chain_broken(position: int, why: str, why_zh: str) -> Problem:
+def _chain_broken(check: str, position: int, why: str, why_zh: str) -> Problem:
     return Problem(
-        "logical_chain",
+        check,
         Text(
             en=f"The record of a logical partition at sector {position} is broken: {why}.",
             zh=f"位于 {position} 号扇区的逻辑分区记录已损坏：{why_zh}。",

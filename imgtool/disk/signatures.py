@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,8 +20,9 @@ class Signature:
 
     details: the superblock's state, by type:
     ext2 ext3 ext4: state ("clean", "not clean", "errors"), needs_recovery, block_size, total_blocks,
-    free_blocks, total_inodes, free_inodes, incompat (names of features).
-    xfs: version (4 or 5), block_size, total_blocks, free_blocks, inodes, free_inodes, agcount, incompat, ...
+    free_blocks, total_inodes, free_inodes, incompat (names of features), external_journal.
+    xfs: version (4 or 5), external_journal, block_size, total_blocks, free_blocks, inodes, free_inodes,
+    agcount, incompat (names), ...
     btrfs: devices, log_tree, total_bytes, used_bytes. vfat, ntfs, exfat: dirty. swap: hibernated.
     linux_raid_member: version, level, disks, name, data_start, data_size. crypto_LUKS: version.
     """
@@ -140,7 +142,9 @@ def _luks(blocks: Blocks, head: bytes) -> Signature | None:
         return None
     version = int.from_bytes(head[6:8], "big")
     label = words(head[24:72]) if version == 2 else ""
-    return Signature("crypto_LUKS", words(head[168:208]), label, {"version": version})
+    uuid = words(head[168:208], "latin-1")
+    uuid = uuid if re.fullmatch("[0-9A-Fa-f-]*", uuid) else ""
+    return Signature("crypto_LUKS", uuid, label, {"version": version})
 
 
 def _lvm(blocks: Blocks, head: bytes) -> Signature | None:
@@ -154,8 +158,10 @@ def _lvm(blocks: Blocks, head: bytes) -> Signature | None:
 
 
 def lvm_uuid(text: str) -> str:
-    """32 characters as LVM writes an identifier: 6-4-4-4-4-4-6."""
+    """32 characters as LVM writes an identifier: 6-4-4-4-4-4-6; "" when they are not one."""
     edges = (0, 6, 10, 14, 18, 22, 26, 32)
+    if not re.fullmatch("[0-9A-Za-z]{32}", text):
+        return ""
     return "-".join(text[start:end] for start, end in pairwise(edges))
 
 

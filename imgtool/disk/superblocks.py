@@ -67,6 +67,7 @@ def _layouts() -> dict[str, Any]:
             ro_compat=(EXT + 100, Int32ul),
             uuid=(EXT + 104, Bytes(16)),
             label=(EXT + 120, Bytes(16)),
+            journal_inode=(EXT + 0xE0, Int32ul),
             blocks_high=(EXT + 0x150, Int32ul),
             free_blocks_high=(EXT + 0x158, Int32ul),
         ),
@@ -74,6 +75,7 @@ def _layouts() -> dict[str, Any]:
             block_size=(4, Int32ub),
             blocks=(8, Int64ub),
             uuid=(32, Bytes(16)),
+            log_start=(48, Int64ub),
             agblocks=(84, Int32ub),
             agcount=(88, Int32ub),
             version=(100, Int16ub),
@@ -124,11 +126,13 @@ def ext(blocks: Blocks, head: bytes) -> Signature | None:
         kind = "ext3" if block.compat & EXT_HAS_JOURNAL else "ext2"
     wide = 32 if block.incompat & 0x80 else 0
     high, free_high = (block.blocks_high, block.free_blocks_high) if wide else (0, 0)
+    journal = bool(block.compat & EXT_HAS_JOURNAL)
     state = "errors" if block.state & 2 else "clean" if block.state & 1 else "not clean"
     details = {
         "state": state,
         "needs_recovery": bool(block.incompat & EXT_RECOVER),
-        "journal": bool(block.compat & EXT_HAS_JOURNAL),
+        "journal": journal,
+        "external_journal": journal and not block.journal_inode,
         "block_size": KIB << block.log_block_size,
         "total_blocks": block.blocks | high << 32,
         "free_blocks": block.free_blocks | free_high << 32,
@@ -161,6 +165,7 @@ def xfs(blocks: Blocks, head: bytes) -> Signature | None:
         "inodes": block.inodes,
         "free_inodes": block.free_inodes,
         "agcount": block.agcount,
+        "external_journal": not block.log_start,
         "features2": block.features2,
         "compat": block.compat if version == 5 else 0,
         "ro_compat": block.ro_compat if version == 5 else 0,
