@@ -20,7 +20,8 @@ Facts = dict[str, Any]
 class Unread:
     """Asks for one part after the other, and remembers why some could not be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, debug: bool) -> None:
+        self.debug = debug
         self.reasons: dict[str, Text] = {}
 
     def ask(self, part: str, read: Callable[[], Value]) -> Value | None:
@@ -31,6 +32,10 @@ class Unread:
             statement = error.statement()
         except RecursionError:
             statement = Text(en="The structures are nested too deeply.", zh="数据结构嵌套过深。")
+        except Exception as error:
+            if self.debug:
+                raise
+            statement = Text.same(f"{type(error).__name__}: {error}")
         if statement not in self.reasons.values():
             self.reasons[part] = statement
         return None
@@ -41,7 +46,7 @@ def facts_of(image: Image, whole: bool = False) -> tuple[Facts, dict[str, Text]]
 
     `whole` adds what `imgtool inspect` shows and no rule has read anyway: volumes, kernels, mounts.
     """
-    unread = Unread()
+    unread = Unread(image.options.debug)
     facts = {**_file(image, unread), **_table(image, unread)}
     facts["boot_mode"] = unread.ask("boot_mode", lambda: _boot_mode(image)) or "unknown"
     facts["os"] = _system(image, unread)

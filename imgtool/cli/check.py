@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -138,20 +137,11 @@ def command(
 
 def _judged(images: Sequence[Path], request: Request, jobs: int) -> Iterator[ImageReport]:
     from imgtool.cli.workers import Crashed, in_processes
-    from imgtool.judging import judge
+    from imgtool.judging import judge, report_of_crash
 
-    answers = in_processes(lambda path: judge(path, request), images, jobs)
+    answers = in_processes(lambda path: judge(path, request), images, jobs, request.options.debug)
     for path, answer in zip(images, answers, strict=True):
-        yield _crashed(path, answer, request) if isinstance(answer, Crashed) else answer
-
-
-def _crashed(path: Path, how: object, request: Request) -> ImageReport:
-    from imgtool.cli.workers import Crashed
-    from imgtool.judging import report_of_crash
-
-    assert isinstance(how, Crashed)  # noqa: S101 - for the type checker
-    cause = signal.Signals(how.signal).name if how.signal else f"exit code {how.code}"
-    return report_of_crash(path, request, cause)
+        yield report_of_crash(path, request, answer.cause) if isinstance(answer, Crashed) else answer
 
 
 def _as_text(

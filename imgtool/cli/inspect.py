@@ -47,7 +47,7 @@ def command(
     from imgtool.cli.output import Output
 
     out = Output(output, force, images)
-    inspections = _inspected(images)
+    inspections = _inspected(images, session.debug)
     if format_ == "json":
         out.write(_as_json(inspections, session))
     else:
@@ -57,18 +57,26 @@ def command(
     return 3 if any(it.unread for it in inspections) else 0
 
 
-def _inspected(images: Sequence[Path]) -> list[Inspection]:
+def _inspected(images: Sequence[Path], debug: bool) -> list[Inspection]:
     from imgtool.cli.workers import Crashed, in_processes
     from imgtool.facts import no_facts
     from imgtool.report.model import shown_path
 
-    crashed = Text("imgtool crashed while it read this image.", "imgtool 在读取该镜像时崩溃。")
     return [
-        Inspection(shown_path(path), no_facts(), {"file": crashed}, lacking=False, duration_s=0.0)
+        Inspection(
+            shown_path(path), no_facts(), {"file": _crashed(answer.cause)}, lacking=False, duration_s=0.0
+        )
         if isinstance(answer, Crashed)
         else answer
-        for path, answer in zip(images, in_processes(_inspect, images), strict=True)
+        for path, answer in zip(images, in_processes(_inspect, images, debug=debug), strict=True)
     ]
+
+
+def _crashed(cause: str) -> Text:
+    return Text(
+        en=f"imgtool crashed while it read this image ({cause}). Please report it.",
+        zh=f"imgtool 在读取该镜像时崩溃（{cause}）。请反馈此问题。",
+    )
 
 
 def _inspect(path: Path) -> Inspection:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, sleep
 from typing import Any, NoReturn, TypeVar
 
@@ -27,10 +28,9 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True)
 class Crashed:
-    """A worker ended without an answer. signal: what killed it, or 0; code: its exit code."""
+    """A worker ended without an answer. cause: the signal that killed it, or the error that it met."""
 
-    signal: int
-    code: int
+    cause: str
 
 
 @dataclass
@@ -42,12 +42,13 @@ class _Worker:
 
 
 def in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1
+    work: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1, debug: bool = False
 ) -> Iterator[Result | Crashed]:
     """work(item) for each, `jobs` at a time, in the order of the items.
 
-    Results are pickled. However this ends, no worker is left: they get SIGTERM, unwind, and SIGKILL 5 s
-    later. When this process is killed outright, the kernel sends the SIGTERM: they watch a pipe that closes.
+    Results are pickled. debug: a worker that fails shows its traceback. However this ends, no worker is left:
+    they get SIGTERM, unwind, and SIGKILL 5 s later. When this process is killed outright, the kernel sends
+    the SIGTERM: they watch a pipe that closes.
     """
     life = os.pipe()
     running: dict[int, _Worker] = {}
@@ -57,7 +58,7 @@ def in_processes(
         while given < len(items):
             while started < len(items) and len(running) < jobs:
                 with _signals_held():
-                    worker = _start(work, items[started], started, life, list(running))
+                    worker = _start(partial(work, items[started]), started, life, list(running), debug)
                     running[worker.pipe] = worker
                 started += 1
             for pipe in _readable(list(running)):
@@ -95,7 +96,7 @@ def _readable(pipes: list[int], wait_ms: int | None = None) -> list[int]:
 
 
 def _start(
-    work: Callable[[Item], Result], item: Item, number: int, life: tuple[int, int], others: list[int]
+    task: Callable[[], object], number: int, life: tuple[int, int], others: list[int], debug: bool
 ) -> _Worker:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
@@ -105,25 +106,29 @@ def _start(
     if pid == 0:
         for pipe in (reading, life[1], *others):
             os.close(pipe)
-        _work_and_exit(work, item, life[0], writing)
+        _work_and_exit(task, life[0], writing, debug)
     os.close(writing)
     return _Worker(number, pid, reading, bytearray())
 
 
-def _work_and_exit(work: Callable[[Item], Result], item: Item, life: int, answer: int) -> NoReturn:
+def _work_and_exit(task: Callable[[], object], life: int, answer: int, debug: bool) -> NoReturn:
     code = 1
     try:
         unwind_on_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         _end_with_parent(life)
-        _write(answer, pickle.dumps(work(item)))
+        _write(answer, pickle.dumps(task()))
         code = 0
     except (Ended, BrokenPipeError):
         pass
-    except BaseException:
-        import traceback
+    except BaseException as error:
+        if debug:
+            import traceback
 
-        traceback.print_exc()
+            traceback.print_exc()
+        with suppress(OSError):
+            _write(answer, pickle.dumps(Crashed(f"{type(error).__name__}: {error}"[:500])))
+            code = 0
     finally:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
@@ -150,8 +155,8 @@ def _answer(worker: _Worker) -> Any:
     if status == 0:
         return pickle.loads(bytes(worker.content))  # noqa: S301 - from our own child
     if os.WIFSIGNALED(status):
-        return Crashed(os.WTERMSIG(status), 0)
-    return Crashed(0, os.WEXITSTATUS(status))
+        return Crashed(signal.Signals(os.WTERMSIG(status)).name)
+    return Crashed(f"exit code {os.WEXITSTATUS(status)}")
 
 
 def _end_all(workers: list[_Worker]) -> None:

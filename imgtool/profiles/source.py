@@ -101,7 +101,10 @@ def _split(dotted: str) -> KeyPath:
 def mistake(path: Path, line: int | None, what: Text) -> UsageError:
     """A UsageError that says what is wrong at which line of which profile file."""
     place = f"{path}:{line}" if line else str(path)
-    return UsageError(Text(en=f"Profile {place}: {what.en}.", zh=f"配置文件 {place}：{what.zh}。"))
+    ends = ("", "") if what.en.endswith("?") else (".", "。")
+    return UsageError(
+        Text(en=f"Profile {place}: {what.en}{ends[0]}", zh=f"配置文件 {place}：{what.zh}{ends[1]}")
+    )
 
 
 def nearest(word: str, known: Iterable[str]) -> Text:
