@@ -8,7 +8,9 @@ from imgtool.lazy import fact
 
 if TYPE_CHECKING:
     from imgtool.disk.disk import Disk
+    from imgtool.guest.architecture import Program
     from imgtool.guest.bootloader import BootLoader
+    from imgtool.guest.cloud_config import CloudConfig
     from imgtool.guest.cloud_init import CloudInit
     from imgtool.guest.fstab import FstabEntry
     from imgtool.guest.initramfs import Initramfs
@@ -44,23 +46,38 @@ class LinuxGuest:
     @fact
     def architecture(self) -> str:
         """x86_64, i386, arm64 ...: what the programs in the root were built for."""
-        from imgtool.guest.release import read_architecture
+        from imgtool.guest.architecture import read_architecture
 
         return read_architecture(self.tree)
 
     @fact
+    def programs(self) -> tuple[Program, ...]:
+        """Some of the guest's basic programs, and what each was built for."""
+        from imgtool.guest.architecture import read_programs
+
+        return read_programs(self.tree)
+
+    @fact
     def fstab(self) -> tuple[FstabEntry, ...]:
         """The lines of /etc/fstab that name something to mount."""
-        from imgtool.guest.fstab import parse_fstab
+        from imgtool.guest.fstab import SIZE_LIMIT, parse_fstab
 
-        return parse_fstab(self.tree.text("/etc/fstab"))
+        # not Tree.text: a byte order mark is a fault here
+        return parse_fstab(self.tree.read("/etc/fstab", SIZE_LIMIT).decode("utf-8", "replace"))
 
     @fact
     def cloud_init(self) -> CloudInit:
-        """What of cloud-init is installed, and how it is configured."""
+        """What of cloud-init is installed."""
         from imgtool.guest.cloud_init import read_cloud_init
 
         return read_cloud_init(self.tree)
+
+    @fact
+    def cloud_config(self) -> CloudConfig:
+        """How cloud-init is configured."""
+        from imgtool.guest.cloud_config import read_cloud_config
+
+        return read_cloud_config(self.tree)
 
     @fact
     def services(self) -> Services:

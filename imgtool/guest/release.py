@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Family = Literal["debian", "redhat", "suse", "arch", "coreos", "unknown"]
 
+_LONGEST_LINE = 1024
 _LIMIT = 64 << 10  # bytes of a release file; longer ones are cut off by the reader
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _RELEASE_LINE = re.compile(r"(.*?)\s+(?:release|version)\s+([0-9][\w.-]*)[^(]*(?:\(([^)]*)\))?", re.I)
@@ -212,7 +213,7 @@ def parse_os_release(text: str) -> dict[str, str]:
     """
     values: dict[str, str] = {}
     for line in text.splitlines():
-        found = _ASSIGNMENT.fullmatch(line.strip())
+        found = _ASSIGNMENT.fullmatch(line.strip()) if len(line) <= _LONGEST_LINE else None
         if found is not None:
             values[found[1]] = _unquoted(found[2])
     return values
@@ -287,7 +288,7 @@ def _fuller_version(tree: Tree, identity: str, version: str) -> str:
         if _VERSION.fullmatch(point) and _same_major(point, version):
             return point
     if identity == "centos":
-        line = _RELEASE_LINE.match((_text(tree, "/etc/centos-release") or "").strip())
+        line = _RELEASE_LINE.match((_text(tree, "/etc/centos-release") or "").strip()[:_LONGEST_LINE])
         if line and _same_major(line[2], version):
             return line[2]
     return version
@@ -299,7 +300,7 @@ def _same_major(longer: str, version: str) -> bool:
 
 def _from_release_file(tree: Tree) -> Release | None:
     for path, identity in _RELEASE_FILES:
-        line = (_text(tree, path) or "").strip().split("\n")[0]
+        line = (_text(tree, path) or "").strip().split("\n")[0][:_LONGEST_LINE]
         found = _RELEASE_LINE.match(line)
         if found is None:
             continue
@@ -315,8 +316,9 @@ def _from_suse_release(tree: Tree) -> Release | None:
     text = _text(tree, path)
     if not text:
         return None
-    values = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", text, re.MULTILINE))
-    first = text.strip().split("\n")[0]
+    pairs = (line.partition("=") for line in text.splitlines())
+    values = {key.strip(): value.strip() for key, equals, value in pairs if equals}
+    first = text.strip().split("\n")[0][:_LONGEST_LINE]
     version, patch = values.get("VERSION", ""), values.get("PATCHLEVEL", "")
     version = f"{version}.{patch}" if version and patch not in ("", "0") else version
     name = _id_by_name(first) or "sles"

@@ -141,7 +141,7 @@ class Services:
         """A wanted alias of the unit (`Alias=` of its [Install]), a link in /etc/systemd/system."""
         text = self.tree.text_if_there(self.unit_path(unit) or "", limit=_LIMIT) or ""
         for names in re.findall(r"^Alias=(.*)$", text, re.MULTILINE):
-            for name in names.split():
+            for name in names.split()[:16]:
                 path = f"{UNIT_FOLDERS[0]}/{name}"
                 if not _is_there(self.tree, path) or _is_mask(self.tree, path):
                     continue
