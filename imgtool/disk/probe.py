@@ -60,15 +60,24 @@ def _recognise(source: Source) -> ImageFile:
         from imgtool.disk.formats import vhd
 
         found = vhd.recognise(source)
-    if found is None:
-        from imgtool.disk.formats import foreign
+    return found or _other(source) or _raw(source)
 
-        found = foreign.recognise(source)
-    if found is None:
-        from imgtool.disk.formats import raw
 
-        found = raw.describe(source)
-    return found
+def _other(source: Source) -> ImageFile | None:
+    """A format that is named to be refused."""
+    from imgtool.disk.formats import archives, iso9660, other_disks, plain_text
+
+    for recognise in (other_disks.recognise, archives.recognise, iso9660.recognise, plain_text.recognise):
+        found = recognise(source)
+        if found is not None:
+            return found
+    return None
+
+
+def _raw(source: Source) -> ImageFile:
+    from imgtool.disk.formats import raw
+
+    return raw.describe(source)
 
 
 def _open(path: Path) -> int:
