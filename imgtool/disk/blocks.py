@@ -278,7 +278,7 @@ class BlockFile:
         """At most `size` bytes from the current offset; fewer only at the end."""
         left = max(self._blocks.size - self._offset, 0)
         length = left if size is None or size < 0 else min(size, left)
-        data = self._blocks.read(self._offset, length)
+        data = self._blocks.read(self._offset, length) if length else b""
         self._offset += length
         return data
 
