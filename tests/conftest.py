@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import pytest
@@ -29,8 +28,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take in the images' fixtures (`fixtures/`), also in a process that runs a single folder of tests."""
-    if importlib.util.find_spec("fixtures.pytest_plugin"):
-        config.pluginmanager.import_plugin("fixtures.pytest_plugin")
+    config.pluginmanager.import_plugin("fixtures.pytest_plugin")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
