@@ -113,7 +113,12 @@ def find_roots(disk: Disk) -> RootSearch:
 
 def _look(volume: Volume, found: _Found) -> None:
     type_ = volume.signature.type
-    if type_ in NO_FILESYSTEM or type_ == "iso9660":
+    if volume.unreadable is not None:
+        found.unreadable.append((volume, volume.unreadable))
+        found.seen.append(f"{volume.name}: unreadable")
+        return
+    mirrored = type_ in OF_AN_ARRAY and volume.signature.details.get("level") == 1
+    if type_ in NO_FILESYSTEM or type_ == "iso9660" or mirrored:
         found.seen.append(f"{volume.name}: {type_ or 'nothing known'}")
         return
     if type_ in ENCRYPTED or type_ in OF_AN_ARRAY:
@@ -121,8 +126,8 @@ def _look(volume: Volume, found: _Found) -> None:
             Text(en=f"It is encrypted ({type_}).", zh=f"已加密（{type_}）。")
             if type_ in ENCRYPTED
             else Text(
-                en="It is a member of an md array, which this version can't read.",
-                zh="它是 md 阵列的成员，此版本无法读取。",
+                en="It is a member of an md array, which can't be read from one disk.",
+                zh="它是 md 阵列的成员，无法从单个磁盘读取。",
             )
         )
         found.unreadable.append((volume, reason))

@@ -1,0 +1,252 @@
+"""The filesystems: shut down cleanly, and with room left."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgtool.errors import CannotRead
+from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.disk.volumes import Volume
+    from imgtool.image import Image
+
+EXT = ("ext2", "ext3", "ext4")
+JUDGED = (*EXT, "xfs", "btrfs", "vfat", "exfat", "ntfs")
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Why a filesystem is not clean. repair: what mends it, in guestfish's words, "" for none."""
+
+    message: Text
+    evidence: str
+    severity: Severity
+    repair: str = ""
+
+
+@rule(
+    "disk.filesystem.clean",
+    Text("Filesystems are clean", "文件系统状态"),
+    severity=Severity.WARNING,
+    source="ref 06, 07",
+    targets=("import", "migrate", "data-disk"),
+    requires=("disk.partition-table",),
+)
+def clean(image: Image) -> Iterator[Outcome]:
+    """Every filesystem was unmounted, or its machine shut down, before the image was made.
+
+    A copy of a running disk has a journal that waits to be replayed: what was last written may be missing
+    from it, and what imgtool reads is the state before the replay. The next boot replays it, so this is a
+    warning. An error flag in ext2, ext3 or ext4, or XFS that asks for repair, is an error: the guest stops
+    in an emergency shell, or mounts the filesystem read-only. XFS says so by its log, which is clean when its
+    last record is that of an unmount; FAT and NTFS by a flag.
+
+    Evidence: the volume and the flag. Example: `partition 1: ext4, needs_recovery`. The fix is to shut the
+    source machine down and export again, or to have the filesystem checked on a copy of the image.
+    """
+    good: list[str] = []
+    for volume in image.disk.volumes:
+        type_ = volume.signature.type
+        if type_ not in JUDGED:
+            continue
+        try:
+            fault = _fault(volume)
+        except CannotRead as error:
+            why = error.statement()
+            yield undecided(Text(f"{volume.name}: {why.en}", f"{volume.name}：{why.zh}"), volume.name)
+            continue
+        if fault is None:
+            good.append(f"{volume.name}: {type_}, clean")
+        else:
+            evidence = f"{volume.name}: {type_}, {fault.evidence}"
+            yield broken(
+                fault.message, evidence, severity=fault.severity, remedy=_remedy(image, volume, fault)
+            )
+    if good:
+        yield kept(Text("Cleanly unmounted.", "已正常卸载。"), *good)
+
+
+@rule(
+    "disk.filesystem.space",
+    Text("Room on the root", "根文件系统剩余空间"),
+    severity=Severity.WARNING,
+    source="ref 02",
+    family="linux",
+    requires=("disk.root",),
+)
+def space(image: Image) -> Iterator[Outcome]:
+    """The root filesystem is not full, neither in bytes nor in inodes.
+
+    The platform refuses to import a full system partition by force (ref 02), and the first boot of any image
+    has to write: host keys, cloud-init's state, logs. The profile says how much must be free
+    (`root_min_free`, `root_min_free_inodes`). XFS makes inodes as it needs them, so only its bytes count.
+
+    Evidence: what is free and how large the whole is. With `--force-import` it is an error. The fix is to
+    remove what can be fetched again (package caches, old logs) in the source machine, and export again.
+    """
+    found = image.search.root
+    if found is None:
+        return
+    volume, details = found.volume, found.volume.signature.details
+    if volume.signature.type not in (*EXT, "xfs"):
+        yield not_judged(
+            Text(
+                f"The free space of {volume.signature.type} is not judged.",
+                f"不判断 {volume.signature.type} 的剩余空间。",
+            )
+        )
+        return
+    if volume.signature.type == "xfs" and _fault(volume) is not None:
+        yield undecided(
+            Text(
+                "XFS writes its counts when it is unmounted, and this one was not.",
+                "XFS 在卸载时才写入计数，而该文件系统未正常卸载。",
+            ),
+            volume.name,
+        )
+        return
+    free = details["free_blocks"] * details["block_size"]
+    total = details["total_blocks"] * details["block_size"]
+    limits = image.profile.disk
+    evidence = [f"{volume.name}: {free // MIB} MiB free of {total // MIB} MiB"]
+    lacking = free < limits.root_min_free
+    few = False
+    if volume.signature.type in EXT:
+        evidence.append(f"{volume.name}: {details['free_inodes']} inodes free of {details['total_inodes']}")
+        few = details["free_inodes"] < limits.root_min_free_inodes
+    if not lacking and not few:
+        yield kept(Text("There is room.", "空间充足。"), *evidence)
+        return
+    need = f"{limits.root_min_free // MIB} MiB" if lacking else f"{limits.root_min_free_inodes} inodes"
+    yield broken(
+        Text(
+            f"The root filesystem is nearly full: less than {need} free.",
+            f"根文件系统几乎已满：剩余不足 {need}。",
+        ),
+        *evidence,
+        severity=Severity.ERROR if image.options.force_import else None,
+        remedy=_make_room(few and not lacking),
+    )
+
+
+def _fault(volume: Volume) -> _Fault | None:
+    """What is not clean about a filesystem. Raises CannotRead where that can't be told."""
+    type_, details = volume.signature.type, volume.signature.details
+    if type_ in EXT:
+        return _ext_fault(volume)
+    if type_ == "xfs":
+        return _xfs_fault(volume)
+    if type_ == "btrfs" and details.get("log_tree"):
+        return _Fault(_unreplayed(volume), "log tree", Severity.WARNING, _mounting(volume))
+    if type_ in ("vfat", "exfat", "ntfs") and "dirty" not in details:
+        raise CannotRead(Text("Its dirty flag can't be read.", "无法读取其脏标志。"))
+    if type_ in ("vfat", "exfat", "ntfs") and details["dirty"]:
+        message = Text(
+            f"{volume.name} ({type_}) was not unmounted cleanly.",
+            f"{volume.name}（{type_}）未正常卸载。",
+        )
+        repair = f"fsck vfat {_device(volume)}" if type_ == "vfat" else ""
+        return _Fault(message, "dirty flag", Severity.WARNING, repair if _device(volume) else "")
+    return None
+
+
+def _ext_fault(volume: Volume) -> _Fault | None:
+    details = volume.signature.details
+    device = _device(volume)
+    check = f"e2fsck {device} forceall:true" if device else ""
+    if details["state"] == "errors":
+        message = Text(
+            f"The kernel found errors in {volume.name} ({volume.signature.type}) and marked it so.",
+            f"内核在 {volume.name}（{volume.signature.type}）中发现过错误并做了标记。",
+        )
+        return _Fault(message, "state: errors", Severity.ERROR, check)
+    if details["state"] == "not clean":
+        message = Text(
+            f"{volume.name} ({volume.signature.type}) was not unmounted and has no journal to mend it.",
+            f"{volume.name}（{volume.signature.type}）未正常卸载，且没有可用于恢复的日志。",
+        )
+        if not details["needs_recovery"]:
+            return _Fault(message, "state: not clean", Severity.ERROR, check)
+    if details["needs_recovery"]:
+        return _Fault(_unreplayed(volume), "needs_recovery", Severity.WARNING, check)
+    return None
+
+
+def _xfs_fault(volume: Volume) -> _Fault | None:
+    from imgtool.guest.xfs import read_superblock
+    from imgtool.guest.xfs_log import log_state
+
+    if "needsrepair" in volume.signature.details["incompat"]:
+        message = Text(
+            f"{volume.name} (xfs) asks for xfs_repair and can't be mounted before.",
+            f"{volume.name}（xfs）要求先执行 xfs_repair，否则无法挂载。",
+        )
+        device = _device(volume)
+        return _Fault(message, "needsrepair", Severity.ERROR, f"xfs-repair {device}" if device else "")
+    if log_state(volume.blocks, read_superblock(volume.blocks)) == "dirty":
+        return _Fault(_unreplayed(volume), "dirty log", Severity.WARNING, _mounting(volume))
+    return None
+
+
+def _unreplayed(volume: Volume) -> Text:
+    type_ = volume.signature.type
+    return Text(
+        f"{volume.name} ({type_}) was in use when the image was made: its journal waits to be replayed.",
+        f"制作镜像时 {volume.name}（{type_}）正在使用：其日志尚未回放。",
+    )
+
+
+def _mounting(volume: Volume) -> str:
+    """Mounting it read-write once replays its journal."""
+    device = _device(volume)
+    return f"mount {device} / : umount /" if device else ""
+
+
+def _device(volume: Volume) -> str:
+    """What guestfish calls the volume when the image is its first disk; "" where that is not certain."""
+    if volume.kind == "partition" and volume.partition is not None:
+        return f"/dev/sda{volume.partition.number}"
+    if volume.kind == "disk":
+        return "/dev/sda"
+    return volume.device_names[-1] if volume.kind == "lv" and volume.device_names else ""
+
+
+def _remedy(image: Image, volume: Volume, fault: _Fault) -> Text:
+    again = Text(
+        "Shut the source machine down (not suspended, not running) and export the disk again.",
+        "请将源机器正常关机（而非挂起或运行中）后重新导出磁盘。",
+    )
+    if volume.signature.type == "ntfs":
+        return Text(
+            "In Windows: `chkdsk C: /f`, then `shutdown /s /t 0`, and export the disk again.",
+            "在 Windows 中执行 `chkdsk C: /f`，再执行 `shutdown /s /t 0`，然后重新导出磁盘。",
+        )
+    if not fault.repair:
+        return again
+    command = (
+        f"guestfish --rw --format={image.file.qemu_format or image.file.format} "
+        f"-a {shlex.quote(str(image.path))} run : {fault.repair}"
+    )
+    return Text(f"{again.en} Or, on a copy: {command}", f"{again.zh}也可在镜像副本上执行：{command}")
+
+
+def _make_room(inodes: bool) -> Text:
+    if inodes:
+        return Text(
+            "In the source machine, find the directories with the most files "
+            "(`du --inodes -x / | sort -n | tail`), remove what is not needed, and export again.",
+            "在源机器中找出文件最多的目录（`du --inodes -x / | sort -n | tail`），"
+            "删除不需要的文件后重新导出。",
+        )
+    return Text(
+        "In the source machine, make room (`journalctl --vacuum-size=50M`, the package manager's `clean`; "
+        "`du -x / | sort -n | tail` shows what is large), and export again.",
+        "在源机器中清理空间（`journalctl --vacuum-size=50M`、包管理器的 `clean`；`du -x / | sort -n | tail` "
+        "可查看占用较大的目录）后重新导出。",
+    )
