@@ -47,6 +47,7 @@ def judge(path: Path, request: Request) -> ImageReport:
         duration_s=perf_counter() - began,
         facts=facts,
         findings=tuple(findings),
+        fail_on=request.fail_on,
         lacks=lacks,
     )
 
@@ -84,4 +85,5 @@ def report_of_crash(path: Path, request: Request, cause: str) -> ImageReport:
         duration_s=0.0,
         facts=no_facts(),
         findings=(finding,),
+        fail_on=request.fail_on,
     )

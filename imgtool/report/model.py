@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imgtool.rules import Finding, Severity, Status, Target, Verdict
+from imgtool.rules import Finding, Severity, Status, Target, Verdict, verdict
 from imgtool.text import Text
 
 # Worst first. What a broken rule of level `info` says comes after the warnings.
@@ -19,7 +19,11 @@ _LAYERS = ("image", "disk", "linux", "windows")
 
 @dataclass(frozen=True)
 class ImageReport:
-    """One image: `facts` as in docs/report-v1.schema.json; lacks: what this machine needs to judge it."""
+    """One image.
+
+    facts: as in docs/report-v1.schema.json. fail_on: the level at which it fails. lacks: what this machine
+    needs before the image can be judged.
+    """
 
     path: str
     profile: str
@@ -29,12 +33,21 @@ class ImageReport:
     facts: Mapping[str, Any]
     findings: tuple[Finding, ...]
     engine: str = "native"
+    fail_on: Severity = Severity.ERROR
     lacks: Text | None = None
 
     @property
     def worst_first(self) -> list[Finding]:
         """Errors, unknowns, warnings, notes, passes, skips; in each, the outer layer first."""
         return sorted(self.findings, key=_rank)
+
+    def fails(self, finding: Finding) -> bool:
+        """Whether this finding alone makes the image fail."""
+        return verdict([finding], self.fail_on) == "fail"
+
+    def leaves_open(self, finding: Finding) -> bool:
+        """Whether this finding alone keeps the image from being judged."""
+        return verdict([finding], self.fail_on) == "unknown"
 
     @property
     def counts(self) -> Counter[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from imgtool.report.model import ImageReport, kind
 from imgtool.report.phrases import HOW_TO_FIX, LABELS, VERDICTS, quiet_line, summary, verdict_line
+from imgtool.report.remedy import remedy_lines
 from imgtool.report.visible import cells, one_line, visible, wrapped
 from imgtool.rules import Finding
 from imgtool.text import Language
@@ -103,20 +103,6 @@ def _finding(finding: Finding, language: Language, width: int, brief: bool) -> I
 def _prose(text: str, width: int) -> Iterator[str]:
     for paragraph in visible(text).splitlines():
         yield from wrapped(paragraph, width)
-
-
-_PROSE = re.compile(r"[.:;。：；，]$|[\u4e00-\u9fff]")
-
-
-def remedy_lines(remedy: str) -> Iterator[tuple[str, bool]]:
-    """The lines of a remedy, each with whether it is a command or an edit, to be copied whole.
-
-    A sentence ends in punctuation or is Chinese; what is set off by spaces is a command in any case.
-    """
-    for row in visible(remedy).strip("\n").splitlines():
-        text = row.strip()
-        if text:
-            yield text, row.startswith("  ") or not _PROSE.search(text)
 
 
 def plain(lines: Iterable[Line]) -> str:

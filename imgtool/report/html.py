@@ -1,0 +1,127 @@
+"""One HTML page that needs nothing else: to be mailed, archived or printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from imgtool.report.model import ImageReport, Report, kind
+from imgtool.report.phrases import EVIDENCE, HOW_TO_FIX, LABELS, VERDICTS, counted, quiet_line, summary
+from imgtool.report.remedy import remedy_lines
+from imgtool.report.visible import one_line, visible
+from imgtool.rules import Finding
+from imgtool.text import Language, Text
+
+_TITLE = Text("Disk image report", "磁盘镜像检查报告")
+_MADE_BY = Text("Made by imgtool {}", "由 imgtool {} 生成")
+_SECONDS = Text("{:.2f} s", "{:.2f} 秒")
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --fail: #c62828; --warn: #b26a00;
+  --open: #8e24aa; --note: #1565c0; --good: #2e7d32; }
+@media (prefers-color-scheme: dark) { :root { --fail: #ff6b6b; --warn: #ffb74d; --open: #ce93d8;
+  --note: #64b5f6; --good: #81c784; } }
+body { font: 15px/1.55 system-ui, "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif;
+  max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+section { margin: 2rem 0; }
+h2 { font-size: 1.2rem; overflow-wrap: anywhere; margin-bottom: .2rem; }
+article { border: 1px solid var(--line); border-left: .3rem solid var(--tone); border-radius: .3rem;
+  padding: .6rem 1rem; margin: .8rem 0; break-inside: avoid; }
+h3 { font-size: 1rem; margin: 0; } p { margin: .4rem 0; }
+code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .92em; }
+pre { background: var(--soft); padding: .5rem .7rem; border-radius: .3rem; overflow-x: auto;
+  margin: .4rem 0; }
+.label { color: var(--tone); } .dim { opacity: .75; }
+.fail, .error { --tone: var(--fail); } .warning { --tone: var(--warn); } .unknown { --tone: var(--open); }
+.note { --tone: var(--note); } .pass { --tone: var(--good); } .skip { --tone: var(--line); }
+table { border-collapse: collapse; width: 100%; }
+td { border-top: 1px solid var(--line); padding: .25rem .5rem; vertical-align: top; }
+@media print { pre { white-space: pre-wrap; } }
+"""
+
+
+def render(report: Report, language: Language) -> str:
+    """The report as one HTML document. It loads nothing and runs nothing."""
+    title = _TITLE.say(language)
+    body = "\n".join(line for image in report.images for line in _image(image, language))
+    return f"""<!DOCTYPE html>
+<html lang="{"zh-CN" if language == "zh" else "en"}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>{title}</h1>
+{body}
+<footer class="dim">{_MADE_BY.say(language).format(escape(report.tool_version))}</footer>
+</body>
+</html>
+"""
+
+
+def _image(image: ImageReport, language: Language) -> Iterator[str]:
+    verdict = VERDICTS[image.verdict].say(language)
+    duration = _SECONDS.say(language).format(image.duration_s)
+    yield "<section>"
+    path = escape(one_line(image.path))
+    yield f'<h2><span class="label {image.verdict}">{verdict}</span> <code>{path}</code></h2>'
+    facts = summary(image.facts, language)
+    if facts:
+        yield f'<p class="dim">{escape(one_line(facts))}</p>'
+    yield f"<p>{counted(image.counts, language)} · {duration}</p>"
+    if image.lacks is not None:
+        yield f"<p>{escape(visible(image.lacks.say(language)))}</p>"
+    quiet = []
+    for finding in image.worst_first:
+        if kind(finding) in ("pass", "skip"):
+            quiet.append(finding)
+        else:
+            yield from _finding(finding, language)
+    if quiet:
+        yield f"<details><summary>{quiet_line(image.counts, language, hint=False)}</summary><table>"
+        yield from (_row(finding, language) for finding in quiet)
+        yield "</table></details>"
+    yield "</section>"
+
+
+def _finding(finding: Finding, language: Language) -> Iterator[str]:
+    word = kind(finding)
+    code = ""
+    if finding.platform_code and word in ("error", "warning"):
+        code = f" <code>{escape(finding.platform_code)}</code>"
+    yield f'<article class="{word}">'
+    yield (
+        f'<h3><span class="label">{LABELS[word].say(language)}</span> '
+        f"{escape(one_line(finding.title.say(language)))}</h3>"
+    )
+    yield f'<p class="dim"><code>{escape(finding.id)}</code>{code}</p>'
+    yield f"<p>{escape(visible(finding.message.say(language)))}</p>"
+    if finding.evidence:
+        yield f'<p class="dim">{EVIDENCE.say(language)}</p>'
+        yield _pre([visible(item) for item in finding.evidence])
+    if finding.remedy is not None:
+        yield f"<p><strong>{HOW_TO_FIX.say(language)}</strong></p>"
+        commands: list[str] = []
+        for text, is_command in remedy_lines(finding.remedy.say(language)):
+            if is_command:
+                commands.append(text)
+                continue
+            yield from ([_pre(commands)] if commands else [])
+            commands = []
+            yield f"<p>{escape(text)}</p>"
+        yield from ([_pre(commands)] if commands else [])
+    yield "</article>"
+
+
+def _pre(rows: list[str]) -> str:
+    return f"<pre><code>{escape(chr(10).join(rows))}</code></pre>"
+
+
+def _row(finding: Finding, language: Language) -> str:
+    word = kind(finding)
+    return (
+        f'<tr class="{word}"><td class="label">{LABELS[word].say(language)}</td>'
+        f"<td><code>{escape(finding.id)}</code></td><td>{escape(visible(finding.message.say(language)))}</td></tr>"
+    )
