@@ -4,7 +4,7 @@
 #   make check IMAGE=disk.qcow2   check your own image; more arguments: ARGS='--lang zh --format json'
 #   make test                     run every test; some: ARGS='tests/disk -k gpt'
 
-.PHONY: help check test lint fixtures bench clean distclean
+.PHONY: help check test lint fixtures docs bench clean distclean
 .DEFAULT_GOAL := help
 
 # Kept as typed, whatever characters the path holds.
@@ -15,6 +15,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 	@echo "make lint                     ruff and mypy"
 	@echo "make fixtures                 build the disk images that tests, check and bench use"
+	@echo "make docs                     write docs/checks.md anew from the rules"
 	@echo "make bench                    measure; results go to docs/benchmarks.md"
 	@echo "make clean                    remove what tests and builds left here; make distclean: .venv too"
 
@@ -41,6 +42,10 @@ lint:
 fixtures:
 	@tools/setup.sh run fixtures
 	@.venv/bin/python -m fixtures build $(or $(ARGS),$$(.venv/bin/python -m fixtures list | cut -d " " -f 1))
+
+docs:
+	@tools/setup.sh run
+	@.venv/bin/python -m imgtool.report.catalogue -o docs/checks.md
 
 bench:
 	@tools/setup.sh --dev run fixtures test
