@@ -116,7 +116,7 @@ def ext(blocks: Blocks, head: bytes) -> Signature | None:
     if head[EXT + 56 : EXT + 58] != b"\x53\xef" or len(head) < 2 * KIB:
         return None
     block = _layouts()["ext"].parse(head)
-    if block.log_block_size > 6 or not block.inodes:
+    if block.log_block_size > 6:
         return None
     if block.incompat & EXT_JOURNAL_DEVICE:
         kind = "jbd"

@@ -231,9 +231,8 @@ def connected(script: Script) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair()
 
     def follow() -> None:
-        with theirs:
-            with suppress(OSError):
-                script(theirs)
+        with theirs, suppress(OSError):
+            script(theirs)
 
     thread = threading.Thread(target=follow)
     thread.start()
