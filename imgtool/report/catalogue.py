@@ -27,13 +27,13 @@ What `imgtool check` judges, one section for each rule. This page is made from t
 `python -m imgtool.report.catalogue -o docs/checks.md`; change the rule's docstring, not this file.
 
 *Level* is what breaking the rule means by default: an **error** makes the image fail (exit code 1), a
-**warning** does so with `--fail-on warning`, an **info** never does. A profile may change it. *Platform code* is
-the error that the platform itself gives for it. *Source* names the page of the platform's documentation
+**warning** does so with `--fail-on warning`, an **info** never does. A profile may change it. *Platform code*
+is the error that the platform itself gives for it. *Source* names the page of the platform's documentation
 (`ref NN`), or `field` for what other importers check and migrations have taught.
 
 A rule is `unknown` when what it needs can't be read, and `skip` when it has nothing to judge or when a rule
-that it requires failed: one fault gives one error. `imgtool check --select ID` and `--ignore ID` take a rule's
-id or the beginning of several (`linux.fstab`).
+that it requires failed: one fault gives one error. `imgtool check --select ID` and `--ignore ID` take a
+rule's id or the beginning of several (`linux.fstab`).
 
 `{CRASH}` is not a rule: it is reported, as `unknown`, when reading an image made imgtool itself crash.
 """

@@ -1,0 +1,126 @@
+"""The text report: worst first, to be copied from, in any width, in both languages."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgtool.report.remedy import remedy_lines
+from imgtool.report.text import coloured, layout, plain
+from imgtool.report.visible import cells
+from imgtool.rules import Severity
+from imgtool.text import Language, Text
+from tests.report.made_up import (
+    EVERYTHING,
+    FAILED,
+    KEPT,
+    NOTED,
+    OPEN,
+    WARNED,
+    hostile_report,
+    image,
+)
+
+
+def text(language: Language = "en", width: int = 100, verbose: bool = False) -> str:
+    return plain(layout(image(*EVERYTHING), language, width, verbose))
+
+
+def test_the_worst_comes_first() -> None:
+    said = text()
+    order = [said.index(it.id) for it in (FAILED, OPEN, WARNED, NOTED)]
+    assert order == sorted(order)
+
+
+def test_the_last_line_is_the_verdict() -> None:
+    assert text().splitlines()[-1] == (
+        "FAIL golden/image.qcow2: 1 error, 1 check not evaluated, 1 warning, 1 note (0.21 s)"
+    )
+    assert text("zh").splitlines()[-1] == (
+        "不通过 golden/image.qcow2：1 个错误，1 项无法判定，1 个警告，1 个提示（0.21 秒）"
+    )
+
+
+def test_a_good_image_is_three_lines_and_a_verdict() -> None:
+    assert plain(layout(image(KEPT), "en", 100)) == (
+        "golden/image.qcow2\n"
+        "  qcow2 v3 · 4 GiB (539.5 MiB on disk) · MBR · BIOS · Debian GNU/Linux 12 (bookworm) · x86_64\n"
+        "\n"
+        "  1 passed (-v lists them)\n"
+        "\n"
+        "PASS golden/image.qcow2: no errors (0.21 s)\n"
+    )
+
+
+def test_what_could_not_be_judged_is_the_verdict_when_nothing_failed() -> None:
+    assert plain(layout(image(KEPT, OPEN), "en", 100)).splitlines()[-1].startswith("UNKNOWN ")
+
+
+def test_a_warning_fails_where_warnings_fail() -> None:
+    said = plain(layout(image(WARNED, fail_on=Severity.WARNING), "en", 100))
+    assert said.splitlines()[-1].startswith("FAIL ")
+
+
+def test_passes_are_listed_only_when_asked_for() -> None:
+    assert "image.format" not in text()
+    assert "image.format" in text(verbose=True)
+
+
+def test_the_platforms_code_stands_beside_the_rule() -> None:
+    assert "ERROR  linux.virtio.initramfs  [VirtioNotInstall]" in text()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 160])
+def test_prose_keeps_to_the_width_and_commands_stay_whole(language: Language, width: int) -> None:
+    rows = text(language, width).splitlines()
+    command = "update-initramfs -u -k 6.1.0-28-amd64"
+    assert [row.strip() for row in rows if "update-initramfs" in row] == [command]
+    prose = [row for row in rows if row.startswith("    ") and "/boot/" not in row and command not in row]
+    assert all(cells(row) <= max(width, 26) for row in prose), prose
+
+
+def test_evidence_is_cut_where_it_is_endless() -> None:
+    long = image(FAILED.__class__(**{**vars(FAILED), "evidence": ("x" * 10_000,)}))
+    assert max(len(row) for row in plain(layout(long, "en", 80)).splitlines()) < 500
+
+
+def test_a_hostile_image_moves_no_cursor() -> None:
+    said = plain(layout(hostile_report().images[0], "en", 80, verbose=True))
+    assert not set(said) & {"\x1b", "\x07", "\x9b", "\r", "\x00", "\u202e"}
+    said.encode("utf-8")
+
+
+def test_colours_change_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    import re
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    painted = coloured(layout(image(*EVERYTHING), "en", 80))
+    assert "\x1b[" in painted
+    rows = [row.rstrip() for row in re.sub(r"\x1b\[[0-9;]*m", "", painted).splitlines()]
+    assert rows == plain(layout(image(*EVERYTHING), "en", 80)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("remedy", "lines"),
+    [
+        ("Rebuild it: update-initramfs -u", ["Rebuild it:", "$ update-initramfs -u"]),
+        ("请转换：qemu-img convert 镜像.vdi a.qcow2", ["请转换：", "$ qemu-img convert 镜像.vdi a.qcow2"]),
+        ("Compare its size: ls -l on both sides.", ["Compare its size: ls -l on both sides."]),
+        ("Run this:\nsed -i 's/a: b/c/' /etc/fstab", ["Run this:", "$ sed -i 's/a: b/c/' /etc/fstab"]),
+        ("dd if=a of=b\nor\ncp a b", ["$ dd if=a of=b", "or", "$ cp a b"]),
+        ("In fstab:\n  UUID=1-2 / ext4 defaults 0 1", ["In fstab:", "$ UUID=1-2 / ext4 defaults 0 1"]),
+        ("Set it: LC_ALL=C apt-get install -y a", ["Set it:", "$ LC_ALL=C apt-get install -y a"]),
+        ("请修改配置文件", ["请修改配置文件"]),
+    ],
+)
+def test_a_remedys_commands_stand_on_lines_of_their_own(remedy: str, lines: list[str]) -> None:
+    assert [f"$ {text}" if is_command else text for text, is_command in remedy_lines(remedy)] == lines
+
+
+def test_what_this_machine_lacks_is_said_before_the_verdict() -> None:
+    lacking = Text(
+        "This machine has no qemu-nbd. Install it: apt-get install qemu-utils", "本机缺少 qemu-nbd。"
+    )
+    said = plain(layout(image(OPEN, lacks=lacking), "en", 100))
+    assert "apt-get install qemu-utils" in said
