@@ -74,13 +74,13 @@ def parse_mapping(text: str) -> tuple[dict[str, Value], dict[str, int]]:
     built = _Built()
     try:
         for event in yaml.parse(text, Loader=loader):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 0
             if isinstance(event, yaml.DocumentStartEvent):
                 built.document(line)
             elif isinstance(event, yaml.ScalarEvent):
                 built.scalar(event.value, event.style is None, event.anchor, line)
             elif isinstance(event, yaml.AliasEvent):
-                built.alias(event.anchor, line)
+                built.alias(event.anchor or "", line)
             elif isinstance(event, yaml.SequenceStartEvent):
                 built.open([], event.anchor, line)
             elif isinstance(event, yaml.MappingStartEvent):

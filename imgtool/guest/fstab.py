@@ -9,6 +9,7 @@ from imgtool.text import Text
 
 MOST_ENTRIES = 4096
 SIZE_LIMIT = 16 << 20  # bytes: far more than any real table, little enough to hold
+LONGEST_LINE = 4096  # what getmntent of the C library reads of one
 SHOWN = 200
 
 PSEUDO_TYPES = frozenset(
@@ -47,15 +48,14 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 _FIELD = re.compile(r"[^ \t]+")
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*"?)+')
 _TAG = re.compile(r"(UUID|LABEL|PARTUUID|PARTLABEL|ID)=(.*)", re.DOTALL)
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 _TOO_FEW = Text(
     "The line has fewer than three fields (device, mount point, type), and mount ignores it.",
     "该行少于三个字段（设备、挂载点、类型），mount 会忽略它。",
 )
 _NOT_A_NUMBER = Text(
-    "The fifth and sixth fields must be numbers; mount ignores this line.",
-    "第五、第六个字段必须是数字，mount 会忽略该行。",
+    "The fifth and sixth fields are not numbers: mount -a ignores this line, systemd may not.",
+    "第五、第六个字段不是数字：mount -a 会忽略该行，而 systemd 未必忽略。",
 )
 _BYTE_ORDER_MARK = Text(
     "A byte order mark stands before the first field and is read as a part of it.",
@@ -69,6 +69,10 @@ _ZERO_BYTE = Text(
     "The line holds a zero byte: reading stops there.",
     "该行含有零字节，读取会在此处中断。",
 )
+_TOO_LONG = Text(
+    f"The line is longer than {LONGEST_LINE} bytes and was not read.",
+    f"该行超过 {LONGEST_LINE} 字节，未读取。",
+)
 _TOO_MANY = Text(
     f"The table has more than {MOST_ENTRIES} entries; the rest was not read.",
     f"该表超过 {MOST_ENTRIES} 个条目，其余部分未读取。",
@@ -80,8 +84,8 @@ class FstabEntry:
     """One line of fstab that is neither empty nor a comment.
 
     line: counted from 1; raw: the line as it stands in the file, without its line end; fields are decoded
-    (octal escapes, quotes around a tag's value) and empty where the line lacks them; problems: why mount does
-    not read the line as it was meant.
+    (octal escapes, quotes around a tag's value) and empty where the line lacks them; problems: why the line
+    is not read as it was meant; remarks: what one reader of the file takes amiss and others let pass.
     """
 
     line: int
@@ -93,11 +97,12 @@ class FstabEntry:
     freq: int = 0
     passno: int = 0
     problems: tuple[Text, ...] = ()
+    remarks: tuple[Text, ...] = ()
 
     def __str__(self) -> str:
         """The line as evidence: "/etc/fstab:4: /dev/vdb1 /data ext4 defaults 0 0"."""
         words = " ".join(self.raw[: 2 * SHOWN].split())
-        words = _CONTROL.sub("?", words)
+        words = "".join(letter if letter.isprintable() else "?" for letter in words)
         return f"/etc/fstab:{self.line}: {words[:SHOWN]}" + ("…" if len(words) > SHOWN else "")
 
     def option(self, name: str) -> str | None:
@@ -193,6 +198,9 @@ def parse_fstab(text: str) -> tuple[FstabEntry, ...]:
         if len(entries) == MOST_ENTRIES:
             entries.append(FstabEntry(number, line, "", problems=(_TOO_MANY,)))
             break
+        if len(line) > LONGEST_LINE:
+            entries.append(FstabEntry(number, line[:LONGEST_LINE], "", problems=(_TOO_LONG,)))
+            continue
         entries.append(_entry(number, line))
     return tuple(entries)
 
@@ -213,8 +221,6 @@ def _entry(number: int, line: str) -> FstabEntry:
     freq, passno = (_number(fields[index]) if len(fields) > index else 0 for index in (4, 5))
     if len(fields) < 3:
         problems.append(_TOO_FEW)
-    elif freq is None or passno is None:
-        problems.append(_NOT_A_NUMBER)
     elif not mount_point.startswith("/") and kind != "swap" and mount_point not in ("none", "swap"):
         problems.append(_MOUNT_POINT)
     tag = split_tag(spec)
@@ -228,6 +234,7 @@ def _entry(number: int, line: str) -> FstabEntry:
         freq=freq or 0,
         passno=passno or 0,
         problems=tuple(problems),
+        remarks=(_NOT_A_NUMBER,) if freq is None or passno is None else (),
     )
 
 

@@ -66,6 +66,13 @@ class LinuxGuest:
         return parse_fstab(self.tree.read("/etc/fstab", SIZE_LIMIT).decode("utf-8", "replace"))
 
     @fact
+    def own_disks(self) -> frozenset[str]:
+        """The names that this disk had where the image was made: {"sda", "vda" ...} or what fstab says."""
+        from imgtool.guest.devices import own_disks
+
+        return own_disks(self.fstab)
+
+    @fact
     def cloud_init(self) -> CloudInit:
         """What of cloud-init is installed."""
         from imgtool.guest.cloud_init import read_cloud_init

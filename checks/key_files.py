@@ -1,0 +1,204 @@
+"""The files that a boot and every login need: there, of the right type, writable by root alone."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgtool.errors import CannotRead, ImgtoolError
+from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.guest.filesystem import Stat
+    from imgtool.guest.linux import LinuxGuest
+    from imgtool.guest.tree import Tree
+    from imgtool.image import Image
+
+WITHOUT_OWNERS = ("vfat", "ntfs", "exfat")  # filesystems whose files have no owner and no mode
+CONFIGURATIONS = (
+    "/boot/grub/grub.cfg",
+    "/boot/grub2/grub.cfg",
+    "/boot/grub/grub.conf",
+    "/boot/grub/menu.lst",
+)
+GROUP_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """One file. secret: it holds passwords; needed: the guest must have it."""
+
+    path: str
+    secret: bool = False
+    needed: bool = True
+
+
+@rule(
+    "linux.key-files",
+    Text("Key system files", "系统关键文件"),
+    severity=Severity.ERROR,
+    source="ref 06",
+    family="linux",
+    requires=("disk.root",),
+    fixable=True,
+)
+def key_files(image: Image) -> Iterator[Outcome]:
+    """The boot loader's configuration, fstab, passwd and shadow are there, and only root can write them.
+
+    A file that others may write lets anyone who logs in take the machine over; a shadow file that others
+    may read gives the password hashes away; a file that is missing or no regular file keeps the guest from
+    booting or people from logging in (ref 06). What is right is what the distribution ships: shadow is 0000
+    on RHEL and its kin, 0640 with group shadow on Debian, Ubuntu and SUSE. Files on a FAT volume have no
+    mode.
+
+    Evidence: type, mode and owner, as `ls -l` would show them. Example: `/etc/fstab: 0666 uid 0 gid 0`. The
+    fix is the chown and chmod lines for this distribution. A boot loader's configuration that is not there
+    at all is for linux.bootloader to say.
+    """
+    guest = image.linux
+    family = guest.release.family
+    needs_fstab = family != "coreos"
+    files = [
+        KeyFile("/etc/fstab", needed=needs_fstab),
+        KeyFile("/etc/passwd"),
+        KeyFile("/etc/group"),
+        KeyFile("/etc/shadow", secret=True),
+        KeyFile("/etc/gshadow", secret=True, needed=False),
+        *(KeyFile(path, needed=False) for path in _bootloader_config(guest)),
+    ]
+    good: list[str] = []
+    for file in files:
+        try:
+            outcome = _judge(guest, file, good)
+        except CannotRead as error:
+            outcome = undecided(error.statement())
+        if outcome is not None:
+            yield outcome
+    if good:
+        yield kept(Text("These files are as they should be.", "这些文件符合要求。"), *good)
+
+
+def _judge(guest: LinuxGuest, file: KeyFile, good: list[str]) -> Outcome | None:
+    """What is wrong with a file; None where nothing is."""
+    tree = guest.tree
+    if not tree.exists(file.path):
+        return _missing(tree, file) if file.needed or tree.glob(file.path) else None
+    stat = tree.stat(file.path)
+    shown = f"{file.path}: {stat.mode:04o} uid {stat.uid} gid {stat.gid}"
+    if stat.kind != "file":
+        return broken(
+            Text(
+                f"{file.path} is no regular file but a {stat.kind}.",
+                f"{file.path} 不是普通文件，而是 {stat.kind}。",
+            ),
+            f"{file.path}: {stat.kind}",
+            remedy=_restore(tree, file),
+            fixable=False,
+        )
+    if _without_owners(guest, file.path):
+        good.append(f"{file.path}: on a filesystem without owners and modes")
+        return None
+    wrong = _wrong(guest, file, stat)
+    if not wrong:
+        good.append(shown)
+        return None
+    commands = _mend(guest, file)
+    return broken(
+        Text(
+            f"{file.path} {' and '.join(reason.en for reason in wrong)}.",
+            f"{file.path} {'，且'.join(reason.zh for reason in wrong)}。",
+        ),
+        shown,
+        remedy=Text(f"In the guest, as root:\n{commands}", f"请在系统内以 root 执行：\n{commands}"),
+    )
+
+
+def _wrong(guest: LinuxGuest, file: KeyFile, stat: Stat) -> list[Text]:
+    found: list[Text] = []
+    if stat.uid != 0:
+        found.append(Text(f"belongs to user {stat.uid}, not to root", f"属于用户 {stat.uid} 而非 root"))
+    if stat.mode & 0o002:
+        found.append(Text("can be written by every user", "可被任何用户写入"))
+    elif stat.mode & 0o020:
+        found.append(Text(f"can be written by group {stat.gid}", f"可被组 {stat.gid} 写入"))
+    if file.secret and stat.mode & 0o004:
+        found.append(Text("can be read by every user", "可被任何用户读取"))
+    if file.secret and stat.mode & 0o040 and stat.gid not in (0, _group(guest.tree, "shadow")):
+        found.append(Text(f"can be read by group {stat.gid}", f"可被组 {stat.gid} 读取"))
+    return found
+
+
+def _mend(guest: LinuxGuest, file: KeyFile) -> str:
+    path = shlex.quote(file.path)
+    if not file.secret:
+        mode = "0600" if file.path.endswith(("grub.cfg", "grub2.cfg", "grub.conf")) else "0644"
+        return f"chown root:root {path}\nchmod {mode} {path}"
+    if guest.release.family == "redhat":
+        return f"chown root:root {path}\nchmod 0000 {path}"
+    if _group(guest.tree, "shadow") is not None:
+        return f"chown root:shadow {path}\nchmod 0640 {path}"
+    return f"chown root:root {path}\nchmod 0600 {path}"
+
+
+def _missing(tree: Tree, file: KeyFile) -> Outcome:
+    dangling = tree.glob(file.path)
+    return broken(
+        Text(
+            f"{file.path} is a link that leads nowhere." if dangling else f"{file.path} is not there.",
+            f"{file.path} 是一个失效的链接。" if dangling else f"{file.path} 不存在。",
+        ),
+        f"{file.path}: {'dangling link' if dangling else 'missing'}",
+        remedy=_restore(tree, file),
+        fixable=False,
+    )
+
+
+def _restore(tree: Tree, file: KeyFile) -> Text:
+    backup = f"{file.path}-"  # what passwd(1) and its kin leave behind
+    command = {
+        "/etc/shadow": "pwconv",
+        "/etc/gshadow": "grpconv",
+        "/etc/fstab": "findmnt --fstab || echo 'UUID=<of the root> / auto defaults 0 1' > /etc/fstab",
+    }.get(file.path, "")
+    if tree.is_file(backup):
+        command = f"cp -p {backup} {file.path}"
+    if not command:
+        return Text(f"Put {file.path} back from a backup.", f"请从备份恢复 {file.path}。")
+    return Text(
+        f"Make it anew, in the guest, as root:\n{command}", f"请在系统内以 root 重新生成：\n{command}"
+    )
+
+
+def _bootloader_config(guest: LinuxGuest) -> list[str]:
+    """The configuration in use, and those that a later boot may use; each file once, whatever its names."""
+    try:
+        config = guest.bootloader.config_path
+    except ImgtoolError:
+        config = None  # linux.bootloader says why
+    found: dict[str, str] = {}
+    for path in (config, *CONFIGURATIONS):
+        if path and guest.tree.is_file(path):
+            found.setdefault(guest.tree.realpath(path), path)
+    return list(found.values())
+
+
+def _without_owners(guest: LinuxGuest, path: str) -> bool:
+    """The file lies on a mount such as the EFI system partition."""
+    real = guest.tree.realpath(path)
+    mounts = guest.tree.mounts
+    inner = max(
+        (point for point in mounts if real == point or real.startswith(point.rstrip("/") + "/")), key=len
+    )
+    return mounts[inner].signature.type in WITHOUT_OWNERS
+
+
+def _group(tree: Tree, name: str) -> int | None:
+    """The number of a group of the guest."""
+    for line in (tree.text_if_there("/etc/group", limit=GROUP_LIMIT) or "").splitlines():
+        fields = line.split(":")
+        if fields[0] == name and len(fields) > 2 and fields[2].isdecimal() and len(fields[2]) < 11:
+            return int(fields[2])
+    return None
