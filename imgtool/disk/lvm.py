@@ -1,8 +1,8 @@
 """LVM 2: the groups on a disk and the bytes of their logical volumes.
 
-Read from LVM's own text metadata, not through libvslvm: that library refuses a whole group when one of its
-volumes is striped ("unsupported character value: 0x2c") or one of its disks is missing, and the second is
-just what has to be reported. Layout: lvm2 lib/format_text/layout.h and lib/label/label.h.
+Read from LVM's own text metadata, not through libvslvm: that library (20260901) opens no group that has a
+striped volume ("unsupported character value: 0x2c"), more than one physical volume ("physical volume value
+already set") or a missing one, and the last is just what has to be reported. Layout: lvm2 lib/format_text/layout.h and lib/label/label.h.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ INITIAL_CRC = 0xF597A6CF
 DEEPEST = 16  # nested sections or volumes
 LARGEST_VOLUME = 1 << 62
 TOKEN = re.compile(r'#[^\n]*|"(?:[^"\\]|\\.)*"|[{}\[\]=,]|[^\s{}\[\]=,#"]+')
+POOLS = ("thin-pool", "cache-pool", "vdo-pool")  # hold other volumes, and no filesystem of their own
 NAME = re.compile(r"[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,127}")  # lvm(8), "Valid names"
 
 Section = dict[str, Any]
@@ -224,7 +225,8 @@ class _Reader:
             for name, member in self.physical.items()
             if str(member.get("id")) not in self.here
         )
-        visible = [name for name, volume in self.logical.items() if "VISIBLE" in _list(volume, "status")]
+        shown = [name for name, volume in self.logical.items() if "VISIBLE" in _list(volume, "status")]
+        visible = [name for name in shown if self._kind(name) not in POOLS]
         if not all(NAME.fullmatch(name) for name in (self.name, *visible)):
             raise BadMetadata("name")
         return Group(self.name, self.uuid, missing, tuple(self._volume(name) for name in visible))
@@ -242,6 +244,10 @@ class _Reader:
         except BadMetadata:
             size = 0
         return LogicalVolume(name, min(size, LARGEST_VOLUME), content)
+
+    def _kind(self, name: str) -> str:
+        segments = self._segments(name)
+        return str(segments[0].get("type")) if segments else ""
 
     def _segments(self, name: str) -> list[Section]:
         inner = self.logical.get(name)
