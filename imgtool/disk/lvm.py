@@ -1,8 +1,9 @@
 """LVM 2: the groups on a disk and the bytes of their logical volumes.
 
 Read from LVM's own text metadata, not through libvslvm: that library (20260901) opens no group that has a
-striped volume ("unsupported character value: 0x2c"), more than one physical volume ("physical volume value
-already set") or a missing one, and the last is just what has to be reported. Layout: lvm2 lib/format_text/layout.h and lib/label/label.h.
+striped volume ("unsupported character value: 0x2c"), a volume that was ever extended or a second physical
+volume ("physical volume value already set"), or a missing one, and the last is just what has to be reported.
+Layout: lvm2 lib/format_text/layout.h and lib/label/label.h.
 """
 
 from __future__ import annotations

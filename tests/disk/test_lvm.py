@@ -113,7 +113,7 @@ def test_a_volume_may_go_on_on_another_disk() -> None:
 
 
 def test_linear_volumes_are_what_libvslvm_reads() -> None:
-    """libvslvm opens groups of one physical volume without stripes, and reads them as we do."""
+    """libvslvm opens groups of one physical volume and volumes of one segment, and reads them as we do."""
     pyvslvm = pytest.importorskip("pyvslvm")
     member = physical("lvm-single-pv0")
     handle: Any = pyvslvm.handle()
@@ -164,7 +164,7 @@ def test_the_newest_metadata_of_a_group_count() -> None:
     disk = bytearray(one.data)
     offset, length = struct.unpack_from("<QQ", disk, AREA + 40)
     text = bytes(disk[AREA + offset : AREA + offset + length])
-    older = text.replace(b"seqno = 4", b"seqno = 3").replace(b"\ttwo {", b"\told {")
+    older = text.replace(b"seqno = 4", b"seqno = 3").replace(b"\ntwo {", b"\nold {")
     assert older.count(b"old {") == 1
     disk[AREA + offset : AREA + offset + length] = older
     struct.pack_into("<I", disk, AREA + 56, crc(older))
