@@ -1,0 +1,106 @@
+"""Opening the disk inside an image file: what is read directly, what QEMU serves, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from imgtool.disk.blocks import Cached, RawBlocks
+from imgtool.disk.disk import open_disk
+from imgtool.disk.formats.image_file import Hazard
+from imgtool.disk.probe import probe
+from imgtool.errors import CannotRead, MachineLacks, UnsafeImage
+from tests.disk.made import MIB, gpt, sparse, tool
+from tests.disk.test_nbd import servers
+
+CONVERT = {
+    "qcow2": ["-O", "qcow2"],
+    "qcow2 compressed": ["-O", "qcow2", "-c"],
+    "vhd": ["-O", "vpc"],
+    "vhd fixed": ["-O", "vpc", "-o", "subformat=fixed,force_size=on"],
+    "vmdk": ["-O", "vmdk"],
+    "vmdk stream": ["-O", "vmdk", "-o", "subformat=streamOptimized"],
+}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = gpt(tmp_path_factory.mktemp("disk") / "disk.raw", "start=2048,size=16M,type=L\n", 32 * MIB)
+    volume = sparse(path.with_name("volume"), 16 * MIB)
+    tool("mkfs.ext4", "-q", "-L", "same", volume)
+    with path.open("r+b") as file:
+        file.seek(MIB)
+        file.write(volume.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("name", CONVERT)
+def test_the_disk_is_the_same_in_every_format(name: str, raw: Path, tmp_path: Path) -> None:
+    image = tmp_path / name
+    tool("qemu-img", "convert", "-f", "raw", *CONVERT[name], raw, image)
+    with open_disk(probe(raw)) as disk:
+        expected = disk.table, [(volume.name, volume.signature) for volume in disk.volumes]
+        data = disk.blocks.read(0, 20 * MIB)
+    with open_disk(probe(image)) as disk:
+        kind = RawBlocks if name == "vhd fixed" else Cached
+        assert isinstance(disk.blocks, kind)
+        assert disk.blocks.read(0, 20 * MIB) == data
+        found = disk.table, [(volume.name, volume.signature) for volume in disk.volumes]
+        if name == "vhd":  # rounded up to whole cylinders when it was made: the backup GPT is not at its end
+            assert [problem.check for problem in disk.table.problems] == ["gpt_backup_not_at_end"]
+            found = replace(disk.table, problems=()), found[1]
+        assert found == expected
+    assert servers() == set()
+
+
+def test_the_disks_size_is_the_probes(raw: Path, tmp_path: Path) -> None:
+    for name in ("vhd", "vhd fixed", "vmdk"):
+        image = tmp_path / name
+        tool("qemu-img", "convert", "-f", "raw", *CONVERT[name], raw, image)
+        file = probe(image)
+        with open_disk(file) as disk:
+            assert disk.blocks.size == file.virtual_size
+
+
+def test_an_image_with_a_hazard_is_not_opened(raw: Path, tmp_path: Path) -> None:
+    image = tmp_path / "overlay.qcow2"
+    tool("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", raw, image)
+    file = probe(image)
+    assert file.hazards
+    with pytest.raises(UnsafeImage) as refused, open_disk(file):
+        pass
+    assert "backing_file" in refused.value.statement().en
+    assert raw.name in refused.value.statement().en
+
+
+def test_every_hazard_is_named(raw: Path) -> None:
+    file = replace(probe(raw), hazards=(Hazard("data_file", "/x"), Hazard("device_node", "/dev/sda")))
+    with pytest.raises(UnsafeImage, match="data_file: /x; device_node: /dev/sda"), open_disk(file):
+        pass
+
+
+def test_other_formats_are_not_opened(tmp_path: Path) -> None:
+    image = tmp_path / "disk.vdi"
+    tool("qemu-img", "create", "-q", "-f", "vdi", image, "1M")
+    with pytest.raises(CannotRead, match="vdi"), open_disk(probe(image)):
+        pass
+
+
+def test_without_qemu_nbd_the_package_is_named(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "disk.qcow2"
+    tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
+    file = probe(image)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(MachineLacks) as lacks, open_disk(file):
+        pass
+    assert lacks.value.package == "qemu-utils"
+
+
+def test_a_raw_disk_needs_no_qemu(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with open_disk(probe(raw)) as disk:
+        assert disk.table.kind == "gpt"
