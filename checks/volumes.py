@@ -208,7 +208,7 @@ def encrypted(image: Image) -> Iterator[Outcome]:
         yield kept(Text("No volume is encrypted.", "没有加密的卷。"))
         return
     search = image.search
-    if search.root is None and search.looks_like != "encrypted" and _may_hide_a_root(image, locked):
+    if search.root is None and _may_hide_a_root(image, locked):
         yield undecided(
             Text(
                 "There are encrypted volumes, and whether the system needs them is not known: no system was"
