@@ -145,7 +145,7 @@ def find(filesystem: Filesystem, path: str) -> int:
     return node
 
 
-def read_everything(filesystem: Filesystem, most: int = 800) -> None:
+def read_everything(filesystem: Filesystem, most: int = 400) -> None:
     """Whatever a check may ask of a filesystem, each question by itself; what is damaged may say so."""
     todo = [(filesystem.root, 0)]
     for _ in range(most):
