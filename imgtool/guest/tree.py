@@ -28,6 +28,7 @@ MOST_MATCHES = 200_000
 KEPT_PLACES = 20_000
 DEFAULT_LIMIT = 4 << 20
 STREAM_BUFFER = 256 << 10
+WHOLE_PIECE = 1 << 20
 
 Names = list[str]
 
@@ -293,6 +294,13 @@ class _Stream(io.RawIOBase):
 
     def tell(self) -> int:
         return self._at
+
+    def readall(self) -> bytes:
+        """What is left, in large pieces: the inherited one asks for 8 KiB at a time."""
+        parts: list[bytes] = []
+        while part := self.read(WHOLE_PIECE):
+            parts.append(part)
+        return b"".join(parts)
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         try:
