@@ -39,8 +39,12 @@ def unwind_on_signals() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     for other in ENDING_SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
+        signal.signal(other, _pass_over)
     raise Ended(number)
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Not SIG_IGN: Python complains of a signal that came just before it was set."""
 
 
 def run(arguments: Sequence[str]) -> NoReturn:
@@ -54,9 +58,8 @@ def run(arguments: Sequence[str]) -> NoReturn:
             sys.stdout.flush()
     except Ended as ended:
         code = 128 + ended.number
-    except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
-        _silence(1)
+        if ended.number == signal.SIGPIPE:
+            _silence(1)
     except OSError as error:  # what was left to write could not be written
         from imgtool.cli.output import write_failed
 
@@ -84,8 +87,6 @@ def _code_of(arguments: Sequence[str], session: Session) -> int:
             _show_traceback()
         _complain(session, error.statement())
         return error.exit_code
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if session.debug:
             _show_traceback()

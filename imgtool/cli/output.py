@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
 import sys
 from collections.abc import Iterable
@@ -33,8 +34,8 @@ class Output:
     """One place to write to. path None or "-": standard output.
 
     Checked when made, before any work is done. Raises UsageError when the file exists (unless `force`), is
-    one of `inputs`, or can't be written; write() raises NoRoom when the disk is full, BrokenPipeError when
-    nobody reads.
+    one of `inputs`, or can't be written; write() raises NoRoom when the disk is full, Ended when nobody reads
+    standard output any more.
     """
 
     def __init__(self, path: Path | None, force: bool = False, inputs: Iterable[Path] = ()) -> None:
@@ -77,8 +78,6 @@ class Output:
         elif self._direct:
             try:
                 self._target.write_bytes(content)
-            except BrokenPipeError:
-                raise
             except OSError as error:
                 raise write_failed(self._name, error) from error
         else:
@@ -106,7 +105,7 @@ class Output:
 
 
 def _to_standard_output(content: bytes) -> None:
-    from imgtool.cli.ending import STANDARD_OUTPUT
+    from imgtool.cli.ending import STANDARD_OUTPUT, Ended
 
     if sys.stdout is None:
         raise UsageError(Text(en="Standard output is closed.", zh="标准输出已关闭。"))
@@ -114,8 +113,8 @@ def _to_standard_output(content: bytes) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:  # click would make exit code 1 of it: "an image failed"
+        raise Ended(signal.SIGPIPE) from error
     except OSError as error:
         raise write_failed(STANDARD_OUTPUT, error) from error
 

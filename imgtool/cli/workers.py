@@ -38,6 +38,7 @@ class _Worker:
     number: int
     pid: int
     pipe: int
+    life: int
     content: bytearray
 
 
@@ -50,7 +51,6 @@ def in_processes(
     they get SIGTERM, unwind, and SIGKILL 5 s later. When this process is killed outright, the kernel sends
     the SIGTERM: they watch a pipe that closes.
     """
-    life = os.pipe()
     running: dict[int, _Worker] = {}
     done: dict[int, Result | Crashed] = {}
     started = given = 0
@@ -58,7 +58,7 @@ def in_processes(
         while given < len(items):
             while started < len(items) and len(running) < jobs:
                 with _signals_held():
-                    worker = _start(partial(work, items[started]), started, life, list(running), debug)
+                    worker = _start(partial(work, items[started]), started, list(running.values()), debug)
                     running[worker.pipe] = worker
                 started += 1
             for pipe in _readable(list(running)):
@@ -68,14 +68,12 @@ def in_processes(
                     continue
                 done[worker.number] = _answer(worker)
                 del running[pipe]
-                os.close(pipe)
+                _close(worker)
             while given in done:
                 yield done.pop(given)
                 given += 1
     finally:
         _end_all(list(running.values()))
-        for end in life:
-            os.close(end)
 
 
 @contextmanager
@@ -95,28 +93,28 @@ def _readable(pipes: list[int], wait_ms: int | None = None) -> list[int]:
     return [pipe for pipe, _ in poll.poll(wait_ms)]
 
 
-def _start(
-    task: Callable[[], object], number: int, life: tuple[int, int], others: list[int], debug: bool
-) -> _Worker:
+def _start(task: Callable[[], object], number: int, others: list[_Worker], debug: bool) -> _Worker:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
     reading, writing = os.pipe()
+    watched, life = os.pipe()
     pid = os.fork()
     if pid == 0:
-        for pipe in (reading, life[1], *others):
+        for pipe in (reading, life, *(pipe for other in others for pipe in (other.pipe, other.life))):
             os.close(pipe)
-        _work_and_exit(task, life[0], writing, debug)
+        _work_and_exit(task, watched, writing, debug)
     os.close(writing)
-    return _Worker(number, pid, reading, bytearray())
+    os.close(watched)
+    return _Worker(number, pid, reading, life, bytearray())
 
 
-def _work_and_exit(task: Callable[[], object], life: int, answer: int, debug: bool) -> NoReturn:
+def _work_and_exit(task: Callable[[], object], watched: int, answer: int, debug: bool) -> NoReturn:
     code = 1
     try:
         unwind_on_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-        _end_with_parent(life)
+        _end_with_parent(watched)
         _write(answer, pickle.dumps(task()))
         code = 0
     except (Ended, BrokenPipeError):
@@ -135,12 +133,12 @@ def _work_and_exit(task: Callable[[], object], life: int, answer: int, debug: bo
         os._exit(code)  # no clean-up twice: what we were forked with belongs to our parent
 
 
-def _end_with_parent(life: int) -> None:
+def _end_with_parent(watched: int) -> None:
     """Have the kernel send us SIGTERM when the other end of the pipe closes (fcntl(2), F_SETSIG)."""
-    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(life, fcntl.F_SETSIG, signal.SIGTERM)
-    fcntl.fcntl(life, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
-    if _readable([life], wait_ms=0):  # it closed before we watched
+    fcntl.fcntl(watched, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(watched, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(watched, fcntl.F_SETFL, os.O_RDONLY | os.O_ASYNC)
+    if _readable([watched], wait_ms=0):  # it closed before we watched
         raise Ended(signal.SIGTERM)
 
 
@@ -171,4 +169,9 @@ def _end_all(workers: list[_Worker]) -> None:
                 os.waitpid(worker.pid, 0)
                 break
             sleep(0.01)
-        os.close(worker.pipe)
+        _close(worker)
+
+
+def _close(worker: _Worker) -> None:
+    os.close(worker.pipe)
+    os.close(worker.life)
