@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgtool.disk.commands import shell_name
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
 from imgtool.text import Text
 
@@ -220,23 +222,22 @@ def _rewritten(table: PartitionTable) -> str:
 
 def _edit(image: Image, command: str, why: str, why_zh: str) -> Text:
     """Commands that change the disk inside a copy of this image. `{}` in the command is the raw disk."""
-    path, form = shlex.quote(str(image.path)), image.file.qemu_format or "raw"
+    path, form = shell_name(image.path), image.file.qemu_format or "raw"
     raw = "disk.raw"
     lines = [f"qemu-img convert -f {form} -O raw {path} {raw}", command.replace("{}", raw)]
     if form != "raw":
-        suffix = image.path.suffix or f".{form}"
-        lines.append(
-            f"qemu-img convert -f raw -O {form} {raw} {shlex.quote(image.path.stem + '-mended' + suffix)}"
-        )
+        mended = shell_name(Path(f"{image.path.stem}-mended{image.path.suffix or '.' + form}"))
+        size = "-o force_size=on " if form == "vpc" else ""  # else the disk grows to whole cylinders
+        lines.append(f"qemu-img convert -f raw -O {form} {size}{raw} {mended}")
     said = "\n".join(lines)
     return Text(f"{why}, in a copy:\n{said}", f"{why_zh}（在副本上操作）：\n{said}")
 
 
 def _export_remedy(image: Image, end: int | None) -> Text:
     """How to export the disk again. end: how many bytes the partitions need, if that is known."""
-    new = shlex.quote(f"{image.path.stem}.qcow2")
+    new = shell_name(Path(f"{image.path.stem}.qcow2"))
     convert = f"qemu-img convert -f raw -O qcow2 /dev/sda {new}"
-    copy = f"dd if=/dev/sda of={shlex.quote(image.path.stem + '.raw')} bs=1M conv=sparse"
+    copy = f"dd if=/dev/sda of={shell_name(Path(image.path.stem + '.raw'))} bs=1M conv=sparse"
     need = (f" It must hold at least {end} bytes.", f"导出结果至少应有 {end} 字节。") if end else ("", "")
     return Text(
         "Export the whole disk again, from the disk (/dev/sda) and not from a partition of it (/dev/sda1),"
@@ -250,7 +251,7 @@ def _export_remedy(image: Image, end: int | None) -> Text:
 
 def _overlap_remedy(image: Image) -> Text:
     form = image.file.qemu_format or "raw"
-    convert = f"qemu-img convert -f {form} -O raw {shlex.quote(str(image.path))} disk.raw"
+    convert = f"qemu-img convert -f {form} -O raw {shell_name(image.path)} disk.raw"
     commands = f"{convert}\nsfdisk -d disk.raw > table.txt\nsfdisk disk.raw < table.txt"
     return Text(
         "Compare with the source's own table (`sfdisk -d /dev/sda`) and correct the entry that is wrong in"

@@ -22,7 +22,8 @@ SECTOR = 512
 LARGEST_METADATA = 4 * 1024 * 1024  # bytes; LVM's default area is 1 MiB
 AREA_MAGIC = b" LVM2 x[5A%r0N*>"
 INITIAL_CRC = 0xF597A6CF
-DEEPEST = 16  # nested sections or volumes
+DEEPEST = 16  # nested sections
+MOST_VOLUMES = 1024  # of a group; the rest of a hostile one is not looked at
 LARGEST_VOLUME = 1 << 62
 TOKEN = re.compile(r'#[^\n]*|"(?:[^"\\]|\\.)*"|[{}\[\]=,]|[^\s{}\[\]=,#"]+')
 POOLS = ("thin-pool", "cache-pool", "vdo-pool")  # hold other volumes, and no filesystem of their own
@@ -219,6 +220,7 @@ class _Reader:
         self.physical = _sections(section, "physical_volumes")
         self.logical = _sections(section, "logical_volumes")
         self.here = here
+        self.followed: dict[str, Blocks | Exception] = {}
 
     def group(self) -> Group:
         missing = tuple(
@@ -227,7 +229,7 @@ class _Reader:
             if str(member.get("id")) not in self.here
         )
         shown = [name for name, volume in self.logical.items() if "VISIBLE" in _list(volume, "status")]
-        visible = [name for name in shown if self._kind(name) not in POOLS]
+        visible = [name for name in shown if self._kind(name) not in POOLS][:MOST_VOLUMES]
         if not all(NAME.fullmatch(name) for name in (self.name, *visible)):
             raise BadMetadata("name")
         return Group(self.name, self.uuid, missing, tuple(self._volume(name) for name in visible))
@@ -235,7 +237,7 @@ class _Reader:
     def _volume(self, name: str) -> LogicalVolume:
         content: Blocks | Text
         try:
-            content = self._blocks(name, 0)
+            content = self._blocks(name)
         except _Unreadable as reason:
             content = reason.why
         except BadMetadata:
@@ -259,9 +261,20 @@ class _Reader:
         ]
         return sorted(segments, key=lambda segment: _whole(segment, "start_extent"))
 
-    def _blocks(self, name: str, depth: int) -> Blocks:
-        if depth > DEEPEST:
-            raise BadMetadata(name)
+    def _blocks(self, name: str) -> Blocks:
+        """The bytes of a volume, followed once: a volume that is a part of itself makes no sense."""
+        if name not in self.followed:
+            self.followed[name] = BadMetadata(name)
+            try:
+                self.followed[name] = self._follow(name)
+            except (_Unreadable, BadMetadata) as reason:
+                self.followed[name] = reason
+        found = self.followed[name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _follow(self, name: str) -> Blocks:
         parts: list[tuple[Blocks, int, int]] = []
         reached = 0
         for segment in self._segments(name):
@@ -269,10 +282,10 @@ class _Reader:
             if _whole(segment, "start_extent") != reached or (reached + count) * self.extent > LARGEST_VOLUME:
                 raise BadMetadata(name)
             reached += count
-            parts.append((self._segment(segment, count * self.extent, depth), 0, count * self.extent))
+            parts.append((self._segment(segment, count * self.extent), 0, count * self.extent))
         return parts[0][0] if len(parts) == 1 else Extents(parts)
 
-    def _segment(self, segment: Section, length: int, depth: int) -> Blocks:
+    def _segment(self, segment: Section, length: int) -> Blocks:
         kind = segment.get("type")
         if kind in ("striped", "linear"):
             return self._striped(segment, length)
@@ -285,7 +298,7 @@ class _Reader:
             reason: Exception = BadMetadata("legs")
             for leg in legs[1::2] if kind == "raid1" else legs:  # raids: metadata and image by turns
                 try:
-                    return Slice(self._blocks(leg, depth + 1), 0, length)
+                    return Slice(self._blocks(leg), 0, length)
                 except _Unreadable as unreadable:
                     reason = unreadable
             raise reason

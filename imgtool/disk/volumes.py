@@ -10,6 +10,8 @@ from imgtool.disk.partitions import Partition, PartitionTable
 from imgtool.disk.signatures import Signature, identify
 from imgtool.text import Text
 
+LAST_PARTITION = 255  # Linux makes no device for later ones (DISK_MAX_PARTS)
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -67,7 +69,7 @@ def find_volumes(blocks: Blocks, table: PartitionTable) -> tuple[tuple[Volume, .
 
 
 def _holds(partition: Partition) -> bool:
-    return partition.length > 0 and not partition.extended
+    return partition.length > 0 and not partition.extended and partition.number <= LAST_PARTITION
 
 
 def _partition_volume(blocks: Blocks, partition: Partition) -> Volume:

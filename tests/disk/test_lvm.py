@@ -230,6 +230,35 @@ def mixed_text() -> str:
     return disk[AREA + offset : AREA + offset + length].decode().rstrip("\0")
 
 
+def made_up(text: str) -> Memory:
+    """A physical volume of LVM's own with a text of ours."""
+    disk = bytearray(lzma.decompress((DATA / "lvm-mixed-pv0.xz").read_bytes()))
+    data = text.encode()
+    disk[AREA + 512 : AREA + 512 + len(data)] = data
+    struct.pack_into("<QQI", disk, AREA + 40, 512, len(data), crc(data))
+    struct.pack_into("<I", disk, AREA, crc(bytes(disk[AREA + 4 : AREA + 512])))
+    return Memory(bytes(disk))
+
+
+def test_volumes_made_of_each_other_are_followed_once() -> None:
+    """Twenty mirrors whose hundred legs are all of the twenty would be 100**20 ways to nowhere."""
+    names = [f"m{number}" for number in range(20)]
+    legs = ", ".join(f'"x", "{names[leg % 20]}"' for leg in range(100))
+    segment = f'start_extent = 0\nextent_count = 1\ntype = "raid1"\nraids = [{legs}]'
+    volumes = "\n".join(f'{name} {{\nstatus = ["VISIBLE"]\nsegment1 {{\n{segment}\n}}\n}}' for name in names)
+    head = 'g {\nid = "i"\nseqno = 1\nextent_size = 8\nphysical_volumes {\n}\n'
+    (group,) = read_groups([made_up(f"{head}logical_volumes {{\n{volumes}\n}}\n}}\n")])
+    assert len(group.volumes) == 20
+    assert all(isinstance(volume.content, Text) for volume in group.volumes)
+
+
+def test_volumes_of_one_group_are_bounded() -> None:
+    volumes = "\n".join(f'v{number} {{\nstatus = ["VISIBLE"]\n}}' for number in range(5000))
+    head = 'g {\nid = "i"\nseqno = 1\nextent_size = 8\nphysical_volumes {\n}\n'
+    (group,) = read_groups([made_up(f"{head}logical_volumes {{\n{volumes}\n}}\n}}\n")])
+    assert len(group.volumes) == 1024
+
+
 @settings(max_examples=100)
 @given(st.data())
 def test_damaged_heads_are_never_an_error(data: st.DataObject) -> None:
