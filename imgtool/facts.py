@@ -148,19 +148,20 @@ def _system(image: Image, unread: Unread) -> Facts:
     facts: Facts = {**_NO_SYSTEM, "family": image.family}
     if image.family != "linux":
         return facts
+    from imgtool.guest.release import import_os
+
     release = unread.ask("release", lambda: image.linux.release)
     facts["arch"] = unread.ask("architecture", lambda: image.linux.architecture)
     if release is None:
         return facts
     facts.update(
-        distro=release.id,
-        version=release.version,
+        distro=release.id or None,
+        version=release.version or None,
         codename=release.codename or None,
         pretty_name=release.pretty or None,
     )
-    known = image.profile.linux.distributions.get(release.id)
-    if known is not None:
-        facts.update(import_os_type=known.os_type, import_os_version=known.os_version(release.version))
+    os_type, os_version = import_os(release, image.profile.linux.distributions)
+    facts.update(import_os_type=os_type or None, import_os_version=os_version or None)
     return facts
 
 
@@ -168,7 +169,6 @@ def _linux(guest: LinuxGuest, unread: Unread) -> Facts:
     loader = unread.ask("boot_loader", lambda: guest.bootloader)
     kernels = unread.ask("kernels", lambda: guest.kernels) or ()
     default = unread.ask("boot_loader", lambda: guest.default_kernel)
-    cloud_init = unread.ask("cloud_init", lambda: guest.cloud_init)
     mounts = unread.ask("fstab", lambda: guest.fstab) or ()
     return {
         "root": guest.root.volume.name,
@@ -177,22 +177,30 @@ def _linux(guest: LinuxGuest, unread: Unread) -> Facts:
         "default_kernel": default.version if default else None,
         "boot_loader": loader.kind if loader else None,
         "kernel_arguments": loader.default.arguments if loader and loader.default else None,
-        "cloud_init": None
-        if cloud_init is None
-        else {
-            "installed": cloud_init.installed,
-            "version": cloud_init.version or None,
-            "datasources": list(cloud_init.datasources or ()),
-        },
+        "cloud_init": unread.ask("cloud_init", lambda: _cloud_init(guest)),
         "fstab": [
             {
                 "spec": entry.spec,
                 "mount_point": entry.mount_point,
                 "type": entry.type,
-                "options": entry.options if isinstance(entry.options, str) else ",".join(entry.options),
+                "options": ",".join(entry.options),
             }
             for entry in mounts
         ],
+    }
+
+
+def _cloud_init(guest: LinuxGuest) -> Facts:
+    from imgtool.guest.cloud_init import builtin_datasources
+
+    found = guest.cloud_init
+    names = guest.cloud_config.datasource_list
+    if names is None:
+        names = builtin_datasources(guest.tree, found.package)
+    return {
+        "installed": found.kind != "none",
+        "version": found.version or None,
+        "datasources": list(names or ()),
     }
 
 
