@@ -305,7 +305,7 @@ class Ext:
         at, within = divmod(index * this.inode_size, this.block_size)
         block = self._block(self._inode_table(group) + at, "inode table")
         found = self._parse_inode(number, block[within : within + this.inode_size])
-        if len(self._inodes) >= 50_000:
+        if len(self._inodes) >= 20_000:
             self._inodes.clear()
         self._inodes[number] = found
         return found

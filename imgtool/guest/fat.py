@@ -18,6 +18,9 @@ DIRECTORY, VOLUME_LABEL, LONG_NAME = 0x10, 0x08, 0x0F
 FIXED_ROOT = 0
 """The node of the top directory. Other nodes are the bytes at which their directory entries lie."""
 LEAST_FAT16, LEAST_FAT32 = 4085, 65525
+MOST_CLUSTERS = 1 << 18
+"""Clusters of a file that are followed: 128 MiB at least, 16 GiB with the largest clusters."""
+KEPT_CHAINS = 16
 BODY_LOWER, EXTENSION_LOWER = 0x08, 0x10
 
 
@@ -72,7 +75,7 @@ class Fat:
         top = root_cluster if self.bits == 32 else 0
         self._nodes: dict[int, _Node] = {FIXED_ROOT: _Node(True, top, 0, 0.0)}
         self._directories: dict[int, dict[str, tuple[str, int]]] = {}
-        self._chains: dict[int, list[int]] = {}
+        self._chains: dict[int, dict[int, None]] = {}
 
     def lookup(self, directory: int, name: str) -> int | None:
         """The node of a name, whatever its case."""
@@ -98,7 +101,7 @@ class Fat:
         length = max(0, min(length, found.size - offset))
         if not length:
             return b""
-        chain = self._chain(found.cluster, (found.size + self._cluster - 1) // self._cluster)
+        chain = self._chain(found.cluster, (offset + length + self._cluster - 1) // self._cluster)
         parts: list[bytes] = []
         at, end = offset, offset + length
         while at < end:
@@ -130,28 +133,25 @@ class Fat:
         return read_volume(self._blocks, self._fat + at, length, "file allocation table")
 
     def _chain(self, first: int, count: int | None) -> list[int]:
-        """The clusters of a file, `count` of them, or of a directory to its end."""
-        most = LARGEST_DIRECTORY // self._cluster + 1 if count is None else count
-        kept = self._chains.get(first)
-        if kept is not None and (count is None or len(kept) >= count):
-            return kept
-        chain: list[int] = []
-        cluster, seen = first, set()
+        """The first `count` clusters of a file, or all of a directory. Followed only as far as is asked."""
+        most = LARGEST_DIRECTORY // self._cluster if count is None else MOST_CLUSTERS
+        if count is not None and count > most:
+            raise unsupported("FAT", f"files of more than {most} clusters")
+        if first not in self._chains and len(self._chains) >= KEPT_CHAINS:
+            self._chains.clear()
+        chain = self._chains.setdefault(first, {})
+        cluster = self._next(next(reversed(chain))) if chain else first
         while count is None or len(chain) < count:
             if cluster >= self._end and count is None and chain:
                 break
-            if not 2 <= cluster < self._clusters + 2 or cluster in seen:
+            if not 2 <= cluster < self._clusters + 2 or cluster in chain:
                 raise damaged("cluster chain", f"cluster {cluster} is outside the volume, free or met twice")
-            if len(chain) > most:
+            if len(chain) >= most:
                 raise damaged("directory", f"it is larger than {LARGEST_DIRECTORY} bytes")
-            seen.add(cluster)
-            chain.append(cluster)
+            chain[cluster] = None
             if count is None or len(chain) < count:
                 cluster = self._next(cluster)
-        if len(self._chains) > 64:
-            self._chains.clear()
-        self._chains[first] = chain
-        return chain
+        return list(chain)
 
     def _directory(self, node: int) -> dict[str, tuple[str, int]]:
         """Upper-case name to (name, node)."""

@@ -298,7 +298,7 @@ class Xfs:
         block = self._metadata(at, this.block_size, "inode table")
         start = (number & ((1 << bits) - 1)) * this.inode_size
         found = self._parse_inode(number, block[start : start + this.inode_size])
-        if len(self._inodes) >= 50_000:
+        if len(self._inodes) >= 20_000:
             self._inodes.clear()
         self._inodes[number] = found
         return found
@@ -450,12 +450,11 @@ class Xfs:
     def _data_blocks(self, inode: Inode, found: dict[str, int]) -> None:
         """A directory in blocks of its own: the names only, not the indexes behind them."""
         size, block = self.superblock.directory_block, self.superblock.block_size
-        runs = list(self._mapped(inode, 0, LEAF_OFFSET // block - 1))
-        if sum(count for _, count, _ in runs) * block > LARGEST_DIRECTORY:
-            raise damaged("directory", f"inode {inode.number} has more than {LARGEST_DIRECTORY} bytes")
-        pieces = {
-            logical + index: byte + index * block for logical, count, byte in runs for index in range(count)
-        }
+        pieces: dict[int, int] = {}
+        for logical, count, byte in self._mapped(inode, 0, LEAF_OFFSET // block - 1):
+            if (len(pieces) + count) * block > LARGEST_DIRECTORY:
+                raise damaged("directory", f"inode {inode.number} has more than {LARGEST_DIRECTORY} bytes")
+            pieces.update((logical + index, byte + index * block) for index in range(count))
         each = size // block
         if not pieces:
             raise damaged("directory", f"inode {inode.number} has no blocks")

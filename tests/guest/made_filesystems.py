@@ -80,6 +80,17 @@ def make_xfs(folder: Path, image: Path, *options: str) -> Path:
     return image
 
 
+def make_ntfs(folder: Path, image: Path, label: str = "System") -> Path:
+    """Filled without a mount: the folder is captured as a WIM, and that applied onto the volume."""
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    archive = image.with_suffix(".wim")
+    run("mkntfs", "-q", "-F", "-L", label, image)
+    run("wimcapture", "--unix-data", folder, archive)
+    run("wimapply", archive, "1", image)
+    return image
+
+
 def _entry(name: bytes, path: Path) -> bytes:
     found = path.lstat()
     mode = found.st_mode

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.ntfs import Ntfs
-from tests.guest.made_filesystems import Memory, find, read_everything, run, used_sectors
+from tests.guest.made_filesystems import Memory, find, make_ntfs, read_everything, used_sectors
 
 HIVE = random.Random(4).randbytes(200_001)
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Filled without a mount: a folder is captured as a WIM and applied onto the volume."""
     folder = tmp_path_factory.mktemp("ntfs")
     config = folder / "root/Windows/System32/config"
     config.mkdir(parents=True)
@@ -26,13 +25,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     (folder / "root/Windows/link").symlink_to("System32/config")
     for number in range(300):
         (folder / f"root/Windows/file{number}.txt").write_text(str(number))
-    volume = folder / "v.img"
-    with volume.open("wb") as file:
-        file.truncate(8 << 20)
-    run("mkntfs", "-q", "-F", "-L", "System", volume)
-    run("wimcapture", "--unix-data", folder / "root", folder / "v.wim")
-    run("wimapply", folder / "v.wim", "1", volume)
-    return volume.read_bytes()
+    return make_ntfs(folder / "root", folder / "v.img").read_bytes()
 
 
 def test_files_are_found_in_any_case(image: bytes) -> None:

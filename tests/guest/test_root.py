@@ -9,7 +9,8 @@ from imgtool.disk.disk import Disk
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.root import find_roots
 from tests.disk.made import MIB, sparse, write
-from tests.guest.made_disks import UUIDS, Part, disk_file, disk_of, system
+from tests.guest.made_disks import UUIDS, Part, disk_file, disk_of, folder_of, system
+from tests.guest.made_filesystems import make_ntfs
 
 BOOT = {"vmlinuz-6.1.0": "k", "initrd.img-6.1.0": "i", "grub/grub.cfg": "menuentry"}
 
@@ -141,6 +142,14 @@ def test_a_disk_without_a_system_is_named_for_what_it_looks_like(
 def test_an_empty_file_looks_empty(tmp_path: Path) -> None:
     search = find_roots(Disk(RawBlocks(sparse(tmp_path / "empty.img", 8 * MIB))))
     assert (search.root, search.looks_like) == (None, "empty")
+
+
+def test_a_windows_root_is_found_by_its_registry(tmp_path: Path) -> None:
+    config = "Windows/System32/config"
+    folder = folder_of({f"{config}/SYSTEM": "regf", f"{config}/SOFTWARE": "regf"}, tmp_path / "root")
+    root = find_roots(Disk(RawBlocks(make_ntfs(folder, tmp_path / "v.img")))).root
+    assert root is not None
+    assert (root.family, root.tree.read("/windows/system32/CONFIG/system")) == ("windows", b"regf")
 
 
 def test_a_system_in_an_ostree_deployment_is_found(tmp_path: Path) -> None:
