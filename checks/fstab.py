@@ -77,7 +77,8 @@ def _faults(guest: LinuxGuest) -> Iterator[Outcome]:
 
 def _unreadable_lines(guest: LinuxGuest) -> Iterator[Outcome]:
     for entry in guest.fstab:
-        for problem in entry.problems:
+        if entry.problems:
+            problem = entry.problems[0]  # the others of this line follow from it
             yield broken(
                 Text(f"Line {entry.line} of fstab: {problem.en}", f"fstab 第 {entry.line} 行：{problem.zh}"),
                 str(entry),
@@ -93,11 +94,14 @@ def _unreadable_lines(guest: LinuxGuest) -> Iterator[Outcome]:
 
 
 def _mend_line(guest: LinuxGuest, entry: FstabEntry) -> Text:
+    if entry.raw.startswith("\ufeff"):
+        command = f"sed -i '{entry.line}s/^\\xEF\\xBB\\xBF//' {PATH}"
+        return Text(f"Take the byte order mark out:\n{command}", f"请去掉字节顺序标记：\n{command}")
     there = _resolved(guest, entry)
     if there is None or not entry.mount_point.startswith("/"):
         return _comment_out(entry)
     kind = entry.type or there.signature.type or "auto"
-    return _rewrite(entry, line_of(entry, entry.spec.removeprefix("\ufeff"), kind))
+    return _rewrite(entry, line_of(entry, entry.spec, kind))
 
 
 def _root_lines(guest: LinuxGuest) -> Iterator[Outcome]:

@@ -78,7 +78,7 @@ def parse_mapping(text: str) -> tuple[dict[str, Value], dict[str, int]]:
             if isinstance(event, yaml.DocumentStartEvent):
                 built.document(line)
             elif isinstance(event, yaml.ScalarEvent):
-                built.scalar(event.value, event.style is None, event.anchor, line)
+                built.scalar(event.value, not event.style, event.anchor, line)
             elif isinstance(event, yaml.AliasEvent):
                 built.alias(event.anchor or "", line)
             elif isinstance(event, yaml.SequenceStartEvent):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from imgtool.errors import CannotRead
 from imgtool.lazy import fact
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class LinuxGuest:
     def __init__(self, root: Root, disk: Disk) -> None:
         self.root = root
         self.disk = disk
-        self._initramfs: dict[str, Initramfs] = {}
+        self._initramfs: dict[str, Initramfs | CannotRead] = {}
+        self._seconds = 8.0  # that unpacking initramfs files may still take, all of them together
         self._modules: dict[Kernel, KernelModules] = {}
 
     @property
@@ -125,8 +128,17 @@ class LinuxGuest:
 
     def initramfs(self, path: str) -> Initramfs:
         """The members of the initramfs at `path` in the tree. Raises CannotRead."""
-        from imgtool.guest.initramfs import read_initramfs
+        from imgtool.guest.compression import Budget
+        from imgtool.guest.initramfs import MOST_BYTES, read_initramfs
 
         if path not in self._initramfs:
-            self._initramfs[path] = read_initramfs(self.tree, path)
-        return self._initramfs[path]
+            begun = time.monotonic()
+            try:
+                self._initramfs[path] = read_initramfs(self.tree, path, Budget(MOST_BYTES, self._seconds))
+            except CannotRead as error:
+                self._initramfs[path] = error
+            self._seconds -= time.monotonic() - begun
+        found = self._initramfs[path]
+        if isinstance(found, CannotRead):
+            raise found.with_traceback(None)
+        return found

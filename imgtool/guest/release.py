@@ -133,8 +133,10 @@ class Release:
         """Where this distribution keeps the initramfs of a kernel version."""
         if self.family == "debian":
             return f"/boot/initrd.img-{kernel}"
-        if self.family == "suse" or (self.family == "redhat" and self._enterprise_linux == 5):
+        if self.family == "suse":
             return f"/boot/initrd-{kernel}"
+        if self.family == "redhat" and self._enterprise_linux == 5:
+            return f"/boot/initrd-{kernel}.img"
         return f"/boot/initramfs-{kernel}.img"
 
     def initramfs_command(self, kernel: str) -> str:

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from imgtool.checks.key_files import key_files
+
+from tests.checks.linux_guest import GRUB, REDHAT, image, judge, level, levels, remedy, volume
+from tests.guest.owned_tree import Link
+
+
+def faults(given: Any) -> list[Any]:
+    return [outcome for outcome in judge(key_files, given) if outcome.kind != "kept"]
+
+
+def fault(given: Any) -> Any:
+    (outcome,) = faults(given)
+    return outcome
+
+
+def test_debians_own_modes_are_right() -> None:
+    (outcome,) = judge(key_files, image())
+    assert outcome.kind == "kept"
+    assert "/etc/shadow: 0640 uid 0 gid 42" in outcome.evidence
+    assert f"{GRUB}: 0600 uid 0 gid 0" in outcome.evidence
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400, 0o600])
+def test_red_hats_and_stricter_modes_of_shadow_are_right(mode: int) -> None:
+    owned = {"/etc/shadow": (mode, 0, 0), "/etc/gshadow": (mode, 0, 0)}
+    assert levels(key_files, image(REDHAT, owned=owned)) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    ("path", "owner", "words"),
+    [
+        ("/etc/fstab", (0o666, 0, 0), "written by every user"),
+        ("/etc/fstab", (0o664, 0, 100), "written by group 100"),
+        ("/etc/fstab", (0o644, 1000, 0), "belongs to user 1000"),
+        ("/etc/passwd", (0o646, 0, 0), "written by every user"),
+        ("/etc/shadow", (0o644, 0, 42), "read by every user"),
+        ("/etc/shadow", (0o640, 0, 100), "read by group 100"),
+        ("/etc/gshadow", (0o604, 0, 42), "read by every user"),
+        (GRUB, (0o777, 0, 0), "written by every user"),
+    ],
+)
+def test_a_file_open_to_others_is_an_error_with_its_mode(
+    path: str, owner: tuple[int, int, int], words: str
+) -> None:
+    outcome = fault(image(owned={path: owner}))
+    assert level(key_files, outcome) == "error"
+    assert words in outcome.message.en
+    assert outcome.evidence == (f"{path}: {owner[0]:04o} uid {owner[1]} gid {owner[2]}",)
+    assert "chmod" in remedy(outcome)
+    assert path in remedy(outcome)
+
+
+def test_the_remedy_is_the_distributions_own_mode() -> None:
+    wrong = {"/etc/shadow": (0o644, 0, 0)}
+    assert "chown root:shadow /etc/shadow\nchmod 0640 /etc/shadow" in remedy(fault(image(owned=wrong)))
+    redhat = fault(image(REDHAT, owned={**wrong, "/etc/gshadow": (0, 0, 0)}))
+    assert "chmod 0000 /etc/shadow" in remedy(redhat)
+
+
+@pytest.mark.parametrize("path", ["/etc/fstab", "/etc/passwd", "/etc/shadow", "/etc/group"])
+def test_a_file_that_is_not_there_is_an_error(path: str) -> None:
+    outcome = fault(
+        image(without=[path], owned={"/etc/shadow": (0o600, 0, 0), "/etc/gshadow": (0o600, 0, 0)})
+    )
+    assert (level(key_files, outcome), outcome.evidence) == ("error", (f"{path}: missing",))
+
+
+def test_gshadow_may_be_absent() -> None:
+    assert faults(image(without=["/etc/gshadow"])) == []
+
+
+def test_a_backup_that_is_there_is_put_back() -> None:
+    given = image({"/etc/shadow-": "root:*:"}, without=["/etc/shadow"])
+    assert "cp -p /etc/shadow- /etc/shadow" in remedy(fault(given))
+
+
+def test_a_dangling_link_and_a_folder_are_no_files() -> None:
+    outcome = fault(image({"/etc/fstab": Link("/nowhere")}))
+    assert outcome.evidence == ("/etc/fstab: dangling link",)
+    folder = image({"/etc/shadow/x": ""}, without=["/etc/shadow"])
+    assert fault(folder).evidence == ("/etc/shadow: directory",)
+
+
+def test_a_boot_loader_without_configuration_is_for_another_rule() -> None:
+    assert faults(image(without=[GRUB], arguments=None)) == []
+
+
+def test_a_configuration_on_the_efi_partition_has_no_mode_to_judge() -> None:
+    given = image(owned={GRUB: (0o777, 0, 0)})
+    given.linux.tree.mounts["/boot"] = volume(2, "vfat", "ABCD-1234")
+    assert faults(given) == []
+
+
+def test_a_file_that_cannot_be_read_is_undecided_and_the_others_are_judged() -> None:
+    given = image(owned={"/etc/passwd": (0o666, 0, 0)})
+    given.linux.tree.unreadable.add("/etc/shadow")
+    assert sorted(level(key_files, outcome) for outcome in faults(given)) == ["error", "undecided"]
