@@ -68,6 +68,12 @@ def integrity(image: Image) -> Iterator[Outcome]:
         )
 
 
+def _number(file: ImageFile, feature: str) -> int:
+    """The number of a feature such as "trailing_bytes=512"; 0 where the file does not have it."""
+    found = next((named for named in file.features if named.startswith(feature + "=")), "=0")
+    return int(found.partition("=")[2])
+
+
 def _mend(file: ImageFile, damage: Damage) -> Text:
     name = shell_name(file.path)
     copy = shell_name(file.path.with_name(f"{file.path.stem}-repaired{file.path.suffix}"))
@@ -75,12 +81,8 @@ def _mend(file: ImageFile, damage: Damage) -> Text:
         command = f"cp {name} {copy} && qemu-img check -r all -f qcow2 {copy}"
         return Text(en=f"Repair a copy: {command}", zh=f"请修复其副本：{command}")
     if damage.check == "trailing_bytes":
-        return Text(
-            en=f"Remove them, or export the image again. QEMU does not need them: {conversion(file)}"
-            if file.variant == "dynamic"
-            else f"Export the image again: {name}",
-            zh="请去除多余字节或重新导出镜像。" + (conversion(file) if file.variant == "dynamic" else ""),
-        )
+        command = f"head -c {file.file_size - _number(file, 'trailing_bytes')} {name} > {copy}"
+        return Text(en=f"Leave them out: {command}", zh=f"请去除多余字节：{command}")
     if damage.check in {"unclean_shutdown", "saved_state"}:
         return Text(
             en="Shut the virtual machine down (do not suspend it) and export its disk again.",
@@ -205,9 +207,8 @@ def _unusual(file: ImageFile) -> Iterator[tuple[Text, str]]:
         )
     if file.format == "vhd":
         creator = next((feature for feature in file.features if feature.startswith("creator=")), "creator=?")
-        by_geometry = next((feature for feature in file.features if feature.startswith("geometry_size=")), "")
-        if by_geometry:
-            seen = int(by_geometry.partition("=")[2])
+        seen = _number(file, "geometry_size")
+        if seen:
             yield (
                 Text(
                     en=f"QEMU takes the disk for {byte_count(seen)} instead of "
@@ -216,7 +217,7 @@ def _unusual(file: ImageFile) -> Iterator[tuple[Text, str]]:
                     zh=f"QEMU 不识别制作该 VHD 的程序（{creator}），会将磁盘大小视为 {byte_count(seen)}，"
                     f"而非 {byte_count(file.virtual_size or 0)}。",
                 ),
-                by_geometry,
+                f"geometry_size={seen}",
             )
         if "footer_511" in file.features:
             yield (

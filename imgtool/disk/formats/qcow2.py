@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Int64ub, Struct
 
-from imgtool.disk.formats.image_file import Damage, Hazard, ImageFile, Snapshot, escaped, header_invalid
+from imgtool.disk.formats.image_file import (
+    Damage,
+    Hazard,
+    ImageFile,
+    Snapshot,
+    beyond_the_end,
+    escaped,
+    header_invalid,
+)
 from imgtool.disk.formats.source import Source, parse
 from imgtool.text import Text
 
@@ -130,6 +138,11 @@ class Header:
         return 16 if self.incompatible & EXTENDED_L2 else 8
 
     @property
+    def largest_whole_file(self) -> int:
+        """More bytes than an undamaged file takes: every snapshot full, twice over for tables and waste."""
+        return 2 * self.size * (1 + min(self.nb_snapshots, 1000)) + 64 * 1024**2
+
+    @property
     def l1_entries_needed(self) -> int:
         """How many L1 entries the virtual size takes."""
         bytes_per_table = self.cluster_size // self.l2_entry_size * self.cluster_size
@@ -170,7 +183,9 @@ def recognise(source: Source) -> ImageFile | None:
 def read_header(source: Source) -> tuple[Header | None, list[Damage]]:
     """The header and what is wrong with it; no header where nothing in it can be relied on."""
     raw = parse(HEADER, source.head)
-    if raw is None:
+    version = int(raw.version) if raw else 0
+    newer = parse(HEADER_V3, source.head[HEADER.sizeof() :]) if version == 3 else None
+    if raw is None or (version == 3 and newer is None):
         return None, [
             Damage(
                 "truncated",
@@ -180,9 +195,7 @@ def read_header(source: Source) -> tuple[Header | None, list[Damage]]:
                 ),
             )
         ]
-    version = int(raw.version)
-    newer = parse(HEADER_V3, source.head[HEADER.sizeof() :]) if version == 3 else None
-    if version not in {2, 3} or (version == 3 and newer is None):
+    if version not in {2, 3}:
         return None, [header_invalid(Text(en=f"version {version} is not known", zh=f"版本号 {version} 未知"))]
     if not 9 <= raw.cluster_bits <= 21:
         return None, [
@@ -375,7 +388,12 @@ def read_snapshots(source: Source, header: Header) -> SnapshotTable:
             window, window_start = source.read(offset, 1024 * 1024), offset
         entry = window[offset - window_start : offset - window_start + 40]
         raw = parse(SNAPSHOT, entry)
-        if raw is None or offset > limit or raw.extra_size > MAX_SNAPSHOT_EXTRA:
+        if raw is None:
+            part = Text(en="snapshot table", zh="快照表")
+            broken_off = beyond_the_end(part, offset + 40, source.size, header.largest_whole_file)
+            return SnapshotTable(tuple(snapshots), tuple(l1_tables), 0, (broken_off,))
+        # Every snapshot has an ID: an entry without one is no entry.
+        if not raw.id_size or raw.extra_size > MAX_SNAPSHOT_EXTRA or offset > limit:
             damage = Damage(
                 "snapshot_table",
                 Text(

@@ -64,11 +64,6 @@ def check(source: Source, header: Header, snapshots: SnapshotTable) -> TableChec
     return _look_at_l2(source, header, l2_offsets, budget)
 
 
-def largest_whole_file(header: Header, snapshots: int) -> int:
-    """More bytes than an undamaged file takes: every snapshot full, twice over for tables and waste."""
-    return 2 * header.size * (1 + min(snapshots, 1000)) + 64 * 1024**2
-
-
 def _outside(source: Source, header: Header, snapshots: SnapshotTable) -> Iterator[Damage]:
     parts = [
         (Text(en="L1 table", zh="L1 表"), header.l1_offset, header.l1_size * 8),
@@ -93,11 +88,12 @@ def _outside(source: Source, header: Header, snapshots: SnapshotTable) -> Iterat
 
 
 def _lacks(source: Source, header: Header, offset: int, length: int) -> bool:
-    return length > 0 and offset + length - source.size >= header.cluster_size
+    """Whether a table is missing: it begins behind the file's end, or its last cluster would."""
+    return length > 0 and (offset >= source.size or offset + length - source.size >= header.cluster_size)
 
 
 def _damage(part: Text, needs: int, source: Source, header: Header) -> Damage:
-    return beyond_the_end(part, needs, source.size, largest_whole_file(header, header.nb_snapshots))
+    return beyond_the_end(part, needs, source.size, header.largest_whole_file)
 
 
 def _tables(

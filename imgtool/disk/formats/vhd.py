@@ -132,7 +132,8 @@ def _footer_at_end(source: Source) -> tuple[Footer | None, int]:
         position = source.size - len(tail) + at
         if footer is not None and footer.checksum_right and len(footer.raw) == SECTOR:
             fixed = footer.type == FIXED and footer.current_size == position
-            if fixed or footer.type in {DYNAMIC, DIFFERENCING}:
+            # At the start of the file stands the copy, not the footer.
+            if fixed or (footer.type in {DYNAMIC, DIFFERENCING} and position > 0):
                 return footer, len(tail) - at - SECTOR
         at = tail.rfind(COOKIE, 0, at)
         tried += 1
@@ -155,7 +156,7 @@ def _fixed(source: Source, footer: Footer, trailing: int) -> ImageFile:
         "vhd",
         VARIANTS.get(footer.type),
         virtual_size=footer.current_size,
-        features=tuple(_features(footer)),
+        features=tuple(_features(footer, trailing)),
         damage=tuple(damage),
     )
 
@@ -206,7 +207,7 @@ def _dynamic(source: Source, copy: Footer | None) -> ImageFile:
         "vhd",
         VARIANTS.get(known.type),
         virtual_size=known.current_size,
-        features=tuple(_features(known)),
+        features=tuple(_features(known, trailing)),
         hazards=hazards,
         damage=tuple(damage + truncated),
     )
@@ -268,8 +269,10 @@ def _last_block(source: Source, offset: int, entries: int) -> int | None:
     return last
 
 
-def _features(footer: Footer) -> Iterator[str]:
+def _features(footer: Footer, trailing: int) -> Iterator[str]:
     yield f"creator={escaped(footer.creator)}"
+    if trailing:
+        yield f"trailing_bytes={trailing}"
     if len(footer.raw) < SECTOR:
         yield "footer_511"
     sectors = footer.geometry_size // SECTOR

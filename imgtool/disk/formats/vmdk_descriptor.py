@@ -162,14 +162,25 @@ def _is_plain(name: bytes) -> bool:
     return not (set(b"/\\:") & set(name)) and name not in {b"", b".", b".."} and min(name) >= 32
 
 
+def _is_own(name: bytes, descriptor: Path) -> bool:
+    """Whether the name is what VMware and QEMU make of the descriptor's own for the files of its data."""
+    base, suffix = os.fsencode(descriptor.stem), os.fsencode(descriptor.suffix)
+    if not name.startswith(base):
+        return False
+    return (
+        re.fullmatch(
+            rb"-(?:flat|[fsp]\d+|pt|delta|sesparse)(?:\.vmdk|%s)" % re.escape(suffix), name[len(base) :]
+        )
+        is not None
+    )
+
+
 def _look_at(descriptor: Path, extent: Extent) -> _Looked:
     """The file of an extent when it is the image's own; otherwise what is dangerous or wrong about it."""
     shown = escaped(extent.name)
     if extent.name.startswith((b"/dev/", b"\\\\.\\")) or extent.type in DEVICE_TYPES:
         return Hazard("device_node", shown)
-    base = os.fsencode(descriptor.stem)
-    own = extent.name.startswith(base + b"-") and extent.name.lower().endswith(b".vmdk")
-    if not _is_plain(extent.name) or not own:
+    if not _is_plain(extent.name) or not _is_own(extent.name, descriptor):
         return Hazard("extent_elsewhere", shown)
     path = descriptor.parent / os.fsdecode(extent.name)
     try:
