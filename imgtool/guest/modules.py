@@ -4,7 +4,7 @@ where no configuration is kept as a file, from the one inside the kernel itself 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.errors import CannotRead
@@ -28,7 +28,8 @@ class KernelModules:
 
     config: its options that are y or m; None where no configuration was found, config_source: the file.
     builtin: names in modules.builtin; None where there is no such list. files: a module's name, with
-    underscores, to its path in the tree; None where the kernel has no folder of modules.
+    underscores, to its path in the tree; None where the kernel has no folder of modules. needs: the modules
+    that one of the virtio family depends on.
     """
 
     folder: str | None
@@ -36,6 +37,7 @@ class KernelModules:
     config_source: str
     builtin: frozenset[str] | None
     files: dict[str, str] | None
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def option(self, name: str) -> Value | None:
         """CONFIG_<name>; None where the configuration is not known."""
@@ -51,20 +53,20 @@ class KernelModules:
         """
         if self.builtin is not None and module in self.builtin:
             return "builtin"
-        if self.option(_option_of(module)) == "y":
+        option = self.option(self._option_of(module))
+        if option == "y":
             return "builtin"
         if self.files is not None and module in self.files:
             return "module"
-        if self.option(_option_of(module)) is not None or (
-            self.builtin is not None and self.files is not None
-        ):
+        if option == "n" or (self.files is not None and (option == "m" or self.builtin is not None)):
             return "absent"
         return "unknown"
 
-
-def _option_of(module: str) -> str:
-    """The option that builds a module of the virtio family; names and options agree there."""
-    return {"virtio_ring": "VIRTIO"}.get(module, module.upper())
+    def _option_of(self, module: str) -> str:
+        """The option that builds a module of the virtio family; but for one, names and options agree."""
+        if module == "virtio_ring" and "VIRTIO_RING" not in (self.config or {}):
+            return "VIRTIO"  # since Linux 3.4
+        return module.upper()
 
 
 def parse_builtin(text: str) -> frozenset[str]:
@@ -93,6 +95,7 @@ def read_modules(tree: Tree, kernel: Kernel, budget: Budget | None = None) -> Ke
         config_source=source,
         builtin=None if builtin is None else parse_builtin(builtin),
         files=_files(tree, folder) if folder else None,
+        needs=_needs(tree, folder) if folder else {},
     )
 
 
@@ -113,6 +116,17 @@ def _files(tree: Tree, folder: str) -> dict[str, str] | None:
         return None
     paths = [path for pattern in patterns for path in tree.glob(f"{folder}/kernel/{pattern}")]
     return {module_name(path): path for path in paths if _SUFFIX.search(path)}
+
+
+def _needs(tree: Tree, folder: str) -> dict[str, tuple[str, ...]]:
+    index = tree.text_if_there(f"{folder}/modules.dep", LARGEST_INDEX) or ""
+    found = {}
+    for line in index.splitlines():
+        path, _, needed = line.partition(":")
+        name = module_name(path)
+        if name.startswith("virtio"):
+            found[name] = tuple(module_name(it) for it in needed.split()[:64])
+    return found
 
 
 def _config(tree: Tree, kernel: Kernel, budget: Budget) -> tuple[dict[str, str] | None, str]:

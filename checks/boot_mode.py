@@ -1,0 +1,169 @@
+"""How the disk starts: BIOS boot code, UEFI loaders, and whether the platform takes it that way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.guest.boot_mode import BootMode, Loader
+    from imgtool.image import Image
+
+NAMES = {"bios": "BIOS", "uefi": "UEFI"}
+
+
+@rule(
+    "disk.boot-mode",
+    Text("Boot mode", "启动模式"),
+    severity=Severity.ERROR,
+    source="ref 06, 07, 09",
+    requires=("disk.partition-table",),
+)
+def boot_mode(image: Image) -> Iterator[Outcome]:
+    """The disk starts by BIOS, by UEFI or by both, in a mode that the platform takes and that was declared.
+
+    The mode is set when an image is imported, and a machine made from it starts in no other (ref 09). BIOS
+    runs the code in sector 0, which must find the rest of itself: GRUB behind the partition table or in a
+    bios_grub partition, Windows and Syslinux in the active partition. UEFI runs a loader from the EFI system
+    partition. An image that was exported without its MBR cannot start (ref 06).
+
+    Evidence: whose boot code was found and where it goes on, the loaders with their machine. Example: `sector
+    0: boot code of GRUB 2, continued at sector 1 (before the first partition)`. The fix is `grub-install`, or
+    exporting the whole disk instead of a partition. A disk without any system is left to disk.root.
+    """
+    from imgtool.guest.boot_mode import read_boot_mode
+
+    found = read_boot_mode(image.disk)
+    if found.mode == "unknown":
+        yield _nothing(image, found)
+        return
+    modes = [mode for mode in ("bios", "uefi") if mode in found.mode.split("+")]
+    names = " + ".join(NAMES[mode] for mode in modes)
+    declared = image.options.boot_mode
+    if declared is not None and declared not in modes:
+        if found.unreadable and declared == "uefi":
+            yield undecided(found.unreadable[0], *found.evidence)
+            return
+        yield broken(
+            Text(
+                en=f"The image is declared to start by {NAMES[declared]}, but it starts by {names} only.",
+                zh=f"声明的启动模式为 {NAMES[declared]}，但此镜像只能以 {names} 启动。",
+            ),
+            *found.evidence,
+            *(why.en for why in found.lacking),
+            remedy=Text(
+                en=f"Import it with boot mode {names}, or install a {NAMES[declared]} boot loader: "
+                + _install(image, declared),
+                zh=f"请以 {names} 启动模式导入，或安装 {NAMES[declared]} 引导程序："
+                + _install(image, declared),
+            ),
+        )
+        return
+    taken = [mode for mode in modes if mode in image.profile.disk.boot_modes]
+    if not taken:
+        wanted = " / ".join(NAMES.get(mode, mode) for mode in image.profile.disk.boot_modes)
+        yield broken(
+            Text(
+                en=f"The image starts by {names}; this deployment takes {wanted}.",
+                zh=f"此镜像以 {names} 启动；此部署只接受 {wanted}。",
+            ),
+            *found.evidence,
+        )
+        return
+    yield kept(Text(en=f"The disk starts by {names}.", zh=f"磁盘可以 {names} 启动。"), *found.evidence)
+
+
+def _nothing(image: Image, found: BootMode) -> Outcome:
+    why = found.lacking
+    if found.unreadable:
+        return undecided(found.unreadable[0], *(reason.en for reason in why))
+    if image.search.root is None and not image.search.unreadable:
+        return not_judged(
+            Text(
+                en="There is no system on the disk that could start; disk.root says so.",
+                zh="磁盘上没有可启动的系统，见 disk.root。",
+            )
+        )
+    mode = image.options.boot_mode or "bios"
+    return broken(
+        Text(
+            en="Nothing on the disk starts it: neither BIOS boot code nor a UEFI boot loader.",
+            zh="磁盘无法启动：既没有 BIOS 引导代码，也没有 UEFI 引导程序。",
+        ),
+        *(reason.en for reason in why),
+        remedy=Text(
+            en="Export the whole source disk with its first sectors, or install the boot loader: "
+            + _install(image, mode),
+            zh="请导出包含起始扇区在内的整个源磁盘，或重新安装引导程序：" + _install(image, mode),
+        ),
+    )
+
+
+def _install(image: Image, mode: str) -> str:
+    """The line that installs the boot loader for a mode on this guest."""
+    if image.family == "windows":
+        return "bcdboot C:\\Windows /s S: /f " + mode.upper()
+    tool = "grub2-install" if _redhat_or_suse(image) else "grub-install"
+    if mode == "bios":
+        return f"{tool} --target=i386-pc /dev/vda"
+    return f"{tool} --target=x86_64-efi --efi-directory=/boot/efi --removable"
+
+
+def _redhat_or_suse(image: Image) -> bool:
+    return image.family == "linux" and image.linux.release.family in ("redhat", "suse")
+
+
+@rule(
+    "disk.boot-mode.fallback",
+    Text("UEFI fallback loader", "UEFI 后备引导程序"),
+    severity=Severity.WARNING,
+    source="field",
+    requires=("disk.boot-mode",),
+)
+def fallback(image: Image) -> Iterator[Outcome]:
+    """A disk that starts by UEFI has a loader at \\EFI\\BOOT\\BOOTX64.EFI (BOOTAA64.EFI on arm64).
+
+    Which loader a machine starts is kept in variables of its firmware, and those do not travel with a disk:
+    on a new machine the firmware finds only the fallback path. Without it the same disk stops in the
+    firmware's shell. Evidence: the loaders that are there. The fix is a copy of the distribution's own
+    loader.
+    """
+    from imgtool.guest.boot_mode import FALLBACKS, read_boot_mode
+
+    found = read_boot_mode(image.disk)
+    if not found.loaders:
+        yield not_judged(Text(en="The disk does not start by UEFI.", zh="磁盘不以 UEFI 启动。"))
+        return
+    at_fallback = [loader for loader in found.loaders if loader.fallback]
+    if at_fallback:
+        shown = [f"{loader.volume}: {loader.path}" for loader in at_fallback]
+        yield kept(Text(en="The fallback loader is there.", zh="后备引导程序存在。"), *shown)
+        return
+    machines = {loader.machine for loader in found.loaders}
+    wanted = [name for name, machine in FALLBACKS.items() if machine in machines] or ["BOOTX64.EFI"]
+    yield broken(
+        Text(
+            en=f"There is no \\EFI\\BOOT\\{wanted[0]}: firmware that does not know this disk finds none.",
+            zh=f"缺少 \\EFI\\BOOT\\{wanted[0]}：新机器的固件将找不到引导程序。",
+        ),
+        *found.evidence,
+        remedy=_copy(image, found.loaders, wanted[0]),
+    )
+
+
+def _copy(image: Image, loaders: tuple[Loader, ...], name: str) -> Text:
+    """The lines that put the distribution's loader at the fallback path."""
+    first = min(
+        loaders, key=lambda it: ("shim" not in it.path.lower(), "grub" not in it.path.lower(), it.path)
+    )
+    if image.family == "windows":
+        return Text.same(f"mkdir S:\\EFI\\BOOT & copy S:{first.path} S:\\EFI\\BOOT\\{name}")
+    source = "/boot/efi" + first.path.replace("\\", "/")
+    lines = [f"mkdir -p /boot/efi/EFI/BOOT && cp {source} /boot/efi/EFI/BOOT/{name}"]
+    if "shim" in first.path.lower():  # shim starts the GRUB that lies beside it
+        folder = source.rsplit("/", 1)[0]
+        lines.append(f"cp {folder}/grub*.efi /boot/efi/EFI/BOOT/")
+    return Text.same(" && ".join(lines))
