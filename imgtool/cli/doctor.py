@@ -28,7 +28,7 @@ def command(session: Session, *, format_: str, output: Path | None, force: bool,
     Exit code 4 when something that `imgtool check` needs is missing.
     """
     from imgtool.cli.output import Output
-    from imgtool.cli.terminal import colour_wanted
+    from imgtool.cli.terminal import colour_wanted, columns
     from imgtool.doctor import examine, ready
     from imgtool.report.text import coloured, plain
 
@@ -37,7 +37,7 @@ def command(session: Session, *, format_: str, output: Path | None, force: bool,
     if format_ == "json":
         out.write(_as_json(items, session))
     else:
-        lines = _as_text(items, session)
+        lines = _as_text(items, session, columns(out.is_terminal))
         out.write(coloured(lines) if colour_wanted(out.is_terminal, no_color) else plain(lines))
     return 0 if ready(items) else 4
 
@@ -67,10 +67,10 @@ def _as_json(items: Sequence[Item], session: Session) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _as_text(items: Sequence[Item], session: Session) -> list[Line]:
+def _as_text(items: Sequence[Item], session: Session, width: int) -> list[Line]:
     from imgtool.doctor import ready
     from imgtool.report.text import Line, line
-    from imgtool.report.visible import cells
+    from imgtool.report.visible import cells, wrapped
     from imgtool.text import Text
 
     here, lacking, optional = Text("ok", "有"), Text("MISSING", "缺少"), Text("absent", "无（可选）")
@@ -86,11 +86,18 @@ def _as_text(items: Sequence[Item], session: Session) -> list[Line]:
     name_width = max(cells(_named(item)) for item in items)
     lines: list[Line] = []
     for state, style, item in rows:
-        padded = state + " " * (state_width - cells(state))
-        name = _named(item) + " " * (name_width - cells(_named(item)))
-        lines.append(line((padded, style), "  ", name, "  ", (session.say(item.purpose), "dim")))
+        name = _named(item)
+        head = (state + " " * (state_width - cells(state)), style)
+        column = state_width + 2 + name_width + 2
+        if column + cells(session.say(item.purpose)) <= width:
+            purpose = " " * (name_width - cells(name)) + "  " + session.say(item.purpose)
+            lines.append(line(head, "  ", name, (purpose, "dim")))
+        else:
+            lines.append(line(head, "  ", name))
+            for row in wrapped(session.say(item.purpose), width - state_width - 4):
+                lines.append(line(" " * (state_width + 4), (row, "dim")))
         if item.remedy is not None:
-            lines.append(line(" " * (state_width + 2), (session.say(item.remedy), "cyan")))
+            lines.append(line(" " * (state_width + 4), (session.say(item.remedy), "cyan")))
     verdict = (
         Text("This machine has what `imgtool check` needs.", "本机具备 imgtool check 所需的一切。")
         if ready(list(items))

@@ -82,7 +82,12 @@ def totals_line(images: Sequence[ImageReport], language: Language) -> str:
 
 
 def summary(facts: Mapping[str, Any], language: Language) -> str:
-    """The main facts in one line: format, sizes, partition table, boot mode, system, architecture."""
+    """The main facts in one line."""
+    return " · ".join(main_facts(facts, language))
+
+
+def main_facts(facts: Mapping[str, Any], language: Language) -> list[str]:
+    """Format, sizes, partition table, boot mode, system and architecture, as far as they are known."""
     parts: list[str] = []
     if facts.get("format"):
         parts.append(" ".join(filter(None, (facts["format"], facts.get("variant")))))
@@ -106,4 +111,4 @@ def summary(facts: Mapping[str, Any], language: Language) -> str:
         parts.append(name or str(system["family"]).capitalize())
     if system.get("arch") and system.get("arch") != "unknown":
         parts.append(system["arch"])
-    return " · ".join(str(part) for part in parts)
+    return [str(part) for part in parts]

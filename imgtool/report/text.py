@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from imgtool.report.model import ImageReport, kind
-from imgtool.report.phrases import HOW_TO_FIX, LABELS, VERDICTS, quiet_line, summary, verdict_line
+from imgtool.report.phrases import HOW_TO_FIX, LABELS, VERDICTS, main_facts, quiet_line, verdict_line
 from imgtool.report.remedy import remedy_lines
-from imgtool.report.visible import cells, one_line, visible, wrapped
+from imgtool.report.visible import cells, one_line, packed, visible, wrapped
 from imgtool.rules import Finding
 from imgtool.text import Language
 
@@ -48,15 +48,17 @@ def layout(image: ImageReport, language: Language, width: int, verbose: bool = F
     width = max(20, min(width, WIDEST))
     path = one_line(image.path)
     yield line((path, "bold"))
-    facts = one_line(summary(image.facts, language))
-    for row in wrapped(facts, width - 2) if facts else ():
-        yield line("  ", (row, ""))
-    shown = [it for it in image.worst_first if verbose or kind(it) not in ("pass", "skip")]
-    for finding in shown:
-        quiet = kind(finding) in ("pass", "skip")
-        if not quiet or finding is shown[0]:
-            yield Line()
-        yield from _finding(finding, language, width, brief=quiet)
+    for row in packed([one_line(fact) for fact in main_facts(image.facts, language)], width - 2):
+        yield line("  ", row)
+    findings = image.worst_first
+    quiet = [finding for finding in findings if kind(finding) in ("pass", "skip")]
+    for finding in findings[: len(findings) - len(quiet)]:
+        yield Line()
+        yield from _finding(finding, language, width)
+    if verbose and quiet:
+        yield Line()
+        for finding in quiet:
+            yield from _brief(finding, language, width)
     counts = image.counts
     if counts["pass"] or counts["skip"]:
         yield Line()
@@ -72,7 +74,7 @@ def layout(image: ImageReport, language: Language, width: int, verbose: bool = F
     yield line((label, f"{_STYLES[image.verdict]} bold"), " ", verdict_line(image, path, language))
 
 
-def _finding(finding: Finding, language: Language, width: int, brief: bool) -> Iterator[Line]:
+def _finding(finding: Finding, language: Language, width: int) -> Iterator[Line]:
     word = kind(finding)
     label = LABELS[word].say(language)
     pieces: list[tuple[str, str]] = [("  ", ""), (label, _STYLES[word]), ("  ", ""), (finding.id, "bold")]
@@ -80,13 +82,10 @@ def _finding(finding: Finding, language: Language, width: int, brief: bool) -> I
         pieces += [("  ", ""), (f"[{finding.platform_code}]", _STYLES[word])]
     title = finding.title.say(language)
     if sum(cells(text) for text, _ in pieces) + 2 + cells(title) <= width:
-        pieces += [("  ", ""), (title, "" if brief else "dim")]
+        pieces += [("  ", ""), (title, "dim")]
     yield Line(tuple(pieces))
-    message = finding.message.say(language)
-    for row in _prose(message, width - 4):
+    for row in _prose(finding.message.say(language), width - 4):
         yield line("    ", row)
-    if brief:
-        return
     for item in finding.evidence:
         for row in visible(item).splitlines() or [""]:
             cut = row if len(row) <= LONGEST_EVIDENCE else row[: LONGEST_EVIDENCE - 1] + "…"
@@ -98,6 +97,18 @@ def _finding(finding: Finding, language: Language, width: int, brief: bool) -> I
                 yield line("      ", (text, "green"))
             else:
                 yield from (line("      ", row) for row in wrapped(text, width - 6))
+
+
+def _brief(finding: Finding, language: Language, width: int) -> Iterator[Line]:
+    """A rule that was kept or skipped: what it says, on the line of its id where it fits."""
+    word = kind(finding)
+    head = [("  ", ""), (LABELS[word].say(language), _STYLES[word]), ("  ", ""), (finding.id, "")]
+    said = list(_prose(finding.message.say(language), width - 4))
+    if len(said) == 1 and sum(cells(text) for text, _ in head) + 2 + cells(said[0]) <= width:
+        yield line(*head, "  ", (said[0], "dim"))
+        return
+    yield line(*head)
+    yield from (line("    ", (row, "dim")) for row in said)
 
 
 def _prose(text: str, width: int) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters (C0, DEL, C1), line and paragraph separators, marks that change the direction of the text
 # around them ("Trojan Source", CVE-2021-42574), lone surrogates, the byte order mark and tag characters.
@@ -66,6 +67,17 @@ def wrapped(text: str, width: int) -> list[str]:
         else:
             line, gap = line + gap + unit, ""
     return [*lines, line] if line or not lines else lines
+
+
+def packed(parts: Iterable[str], width: int) -> list[str]:
+    """Texts in lines of at most `width` columns, " · " between them; only longer ones are broken."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and cells(lines[-1]) + 3 + cells(part) <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines += wrapped(part, width)
+    return lines
 
 
 def _units(text: str) -> list[str]:
