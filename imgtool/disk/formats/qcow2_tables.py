@@ -167,7 +167,7 @@ def _look_at_l2(source: Source, header: Header, offsets: list[int], budget: int)
         if budget <= 0:
             break
         budget -= header.cluster_size
-        for table in source.words(l2_offset, header.cluster_size // 8, "Q", "big"):
+        for table in source.words_but(b"\0", l2_offset, header.cluster_size // 8, "Q", "big"):
             entries = table[::2] if header.l2_entry_size == 16 else table
             packed = [entry for entry in entries if entry & COMPRESSED]
             plain = (entry for entry in entries if not entry & COMPRESSED) if packed else entries

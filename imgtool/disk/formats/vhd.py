@@ -20,7 +20,7 @@ from imgtool.disk.formats.image_file import (
     escaped,
     header_invalid,
 )
-from imgtool.disk.formats.source import CHUNK, TAIL_SIZE, Source, parse
+from imgtool.disk.formats.source import TAIL_SIZE, Source, parse
 from imgtool.text import Text
 
 SECTOR = 512
@@ -257,16 +257,10 @@ def _blocks(source: Source, footer: Footer, header: object, header_data: bytes) 
 
 def _last_block(source: Source, offset: int, entries: int) -> int | None:
     """The highest sector in the block allocation table; None when no block is allocated."""
-    last = None
-    unused = b"\xff" * CHUNK
-    for start in range(offset, offset + entries * 4, CHUNK):
-        length = min(CHUNK, offset + entries * 4 - start)
-        if source.read(start, length) == unused[:length]:
-            continue
-        for table in source.words(start, length // 4, "I", "big"):
-            used = max((sector for sector in table if sector != UNUSED), default=None)
-            last = used if last is None or (used is not None and used > last) else last
-    return last
+    last = -1
+    for table in source.words_but(b"\xff", offset, entries, "I", "big"):
+        last = max(last, max((sector for sector in table if sector != UNUSED), default=-1))
+    return last if last >= 0 else None
 
 
 def _features(footer: Footer, trailing: int) -> Iterator[str]:

@@ -275,8 +275,9 @@ def _tables(source: Source, header: Header) -> Iterator[Damage]:
         budget -= length
         if budget < 0:
             break
-        for table in source.words(offset, length // 4, "I", "little"):
-            last_grain = max(last_grain, max(table) if any(table) else 0)
+        for table in source.words_but(b"\0", offset, length // 4, "I", "little"):
+            highest = max(table)
+            last_grain = max(last_grain, highest)
     start = last_grain * SECTOR
     end = start + _stored_size(source, header, start)
     if last_grain > 1 and end > source.size:
