@@ -241,7 +241,8 @@ def _why(reason: Disabled, count: int) -> Text:
         return Text(f"{name}{others} can't start: masked.", f"{name}{zh} 无法启动：已被屏蔽（masked）。")
     if reason.what == "missing":
         return Text(f"{name}{others} can't start: not there.", f"{name}{zh} 无法启动：不存在。")
-    return Text(f"{name}{others} is not enabled.", f"{name}{zh} 未启用。")
+    are = "are" if count > 1 else "is"
+    return Text(f"{name}{others} {are} not enabled.", f"{name}{zh} 未启用。")
 
 
 def _enable(guest: LinuxGuest, reasons: list[Disabled]) -> Text | None:
@@ -344,6 +345,8 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
     from imgtool.guest.cloud_init import builtin_datasources, forced_datasource
 
     required = image.profile.linux.datasources
+    metadata = image.profile.linux.metadata_datasources
+    wanted = (*required, *metadata[:1])
     forced = forced_datasource(_arguments(guest) or "", config)
     if forced is not None and forced[0] not in required:
         yield broken(
@@ -367,7 +370,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
                     "未配置数据源，且无法读取 cloud-init 的内置列表。",
                 ),
                 f"{guest.cloud_init.package}/settings.py",
-                remedy=_write_list(required, place),
+                remedy=_write_list(wanted, place),
             )
             return
         names = builtin if builtin is not None else required
@@ -381,10 +384,9 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
                 f"cloud-init 不读取 {', '.join(missing)}，而平台正是通过它下发实例配置。",
             ),
             shown,
-            remedy=_write_list(required, place),
+            remedy=_write_list(wanted, place),
         )
         return
-    metadata = image.profile.linux.metadata_datasources
     if metadata and not any(name in names for name in metadata):
         yield broken(
             Text(
@@ -395,7 +397,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
             ),
             shown,
             severity=Severity.INFO,
-            remedy=_write_list((*required, metadata[0]), place),
+            remedy=_write_list(wanted, place),
         )
         return
     yield kept(

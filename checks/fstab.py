@@ -98,6 +98,9 @@ def _mend_line(guest: LinuxGuest, entry: FstabEntry) -> Text:
         command = f"sed -i '{entry.line}s/^\\xEF\\xBB\\xBF//' {PATH}"
         return Text(f"Take the byte order mark out:\n{command}", f"请去掉字节顺序标记：\n{command}")
     there = _resolved(guest, entry)
+    right = _right_root_line(guest) if entry.mount_point == "/" else None
+    if right and (there is None or there.name != guest.root.volume.name):
+        return _rewrite(entry, right)
     if there is None or not entry.mount_point.startswith("/"):
         return _comment_out(entry)
     kind = entry.type or there.signature.type or "auto"

@@ -128,9 +128,9 @@ def test_the_file_and_the_line_are_named_and_the_remedy_comes_last(tmp_path: Pat
     assert outcome.evidence == (f"{LIST}:2: datasource_list: [ NoCloud, None ]",)
     command = remedy(outcome).splitlines()[-1]
     written, path = command.removeprefix("echo ").split(" > ")
-    assert parse_mapping(written.strip("'"))[0] == {"datasource_list": ["ConfigDrive", "None"]}
+    assert parse_mapping(written.strip("'"))[0] == {"datasource_list": ["ConfigDrive", "Ec2", "None"]}
     mended = cloud({LIST: "datasource_list: [ NoCloud ]\n", path: written.strip("'")})
-    assert "error" not in levels(datasource, mended)
+    assert levels(datasource, mended) == ["kept"]
 
 
 def test_a_file_that_comes_even_later_is_edited_itself() -> None:

@@ -172,6 +172,13 @@ def test_a_short_line_is_completed(tmp_path: Path) -> None:
     assert errors(applied(text, remedy(outcome), tmp_path)) == []
 
 
+def test_an_unreadable_root_line_is_replaced_by_the_right_one(tmp_path: Path) -> None:
+    text = "UUID=broken /\n"
+    assert (
+        applied(text, remedy(only(fstab, table(text))), tmp_path) == f"UUID={ROOT_UUID} / ext4 defaults 0 1\n"
+    )
+
+
 LUKS = volume(2, "crypto_LUKS", "3333")
 MEMBER = volume(2, "linux_raid_member", "4444")
 BROKEN_GROUP = SimpleNamespace(name="my-vg", complete=False, missing=("pv1",), logical_volumes=("data",))
