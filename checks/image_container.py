@@ -77,11 +77,10 @@ def container(image: Image) -> Iterator[Outcome]:
 def _hazard(file: ImageFile, hazards: list[Hazard]) -> Outcome:
     whole = f"qemu-img convert -f {QEMU_NAMES[file.format]} -O qcow2"
     merged = Text(
-        en="On the machine where the image was made and all its files are, make one image of "
-        f"them: {conversion(file)}. "
-        "Do not do so with a stranger's image: the name decides which file is copied into it.",
-        zh=f"请在制作该镜像、文件齐全的原机器上合并为一个镜像：{conversion(file)}。"
-        "切勿对来历不明的镜像执行此命令：其中的文件名可能把本机任意文件复制进镜像。",
+        en="Never do this with a stranger's image, whose names decide which of your files are copied into it. "
+        f"On the machine where the image was made and all its files are, make one of them: {conversion(file)}",
+        zh="切勿对来历不明的镜像执行此操作，其中的文件名可能把本机任意文件复制进镜像。"
+        f"请在制作该镜像、文件齐全的原机器上合并为一个镜像：{conversion(file)}",
     )
     messages = {
         "backing_file": Text(

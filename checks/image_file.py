@@ -259,9 +259,8 @@ def snapshots(image: Image) -> Iterator[Outcome]:
                 for snapshot in file.snapshot_details[:20]
             ),
             remedy=Text(
-                en=f"To keep the disk as it is now: {conversion(file)}. To take a snapshot instead, "
-                f"name it: -l snapshot.name=NAME.",
-                zh=f"保留磁盘当前状态：{conversion(file)}。如需改用某个快照，请加参数 -l "
-                "snapshot.name=快照名。",
+                en="Keep the disk as it is now (to take a snapshot instead, add -l snapshot.name=NAME): "
+                f"{conversion(file)}",
+                zh=f"保留磁盘当前状态（如需改用某个快照，请加参数 -l snapshot.name=快照名）：{conversion(file)}",
             ),
         )

@@ -59,12 +59,11 @@ def virtual_size(image: Image) -> Iterator[Outcome]:
             ),
             remedy=Text(
                 en="In the running system, make the last file system and its partition end below "
-                f"{limit} bytes (or move the data to a data disk); then shut it down and shrink "
-                f"the disk: {shrink}. "
-                "A GPT needs its backup moved afterwards: sgdisk -e.",
+                f"{limit} bytes (or move the data to a data disk) and shut it down. A GPT needs its "
+                f"backup moved afterwards (sgdisk -e). Shrink the disk: {shrink}",
                 zh=f"请先在系统内缩小最后一个文件系统及其分区，使其结束位置小于 {limit} "
                 "字节（或将数据移至数据盘），"
-                f"关机后再缩小磁盘：{shrink}。若为 GPT 分区，之后还需用 sgdisk -e 移动备份分区表。",
+                f"然后关机（若为 GPT 分区，缩小后还需用 sgdisk -e 移动备份分区表）。缩小磁盘：{shrink}",
             ),
         )
 
