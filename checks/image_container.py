@@ -77,8 +77,9 @@ def container(image: Image) -> Iterator[Outcome]:
 def _hazard(file: ImageFile, hazards: list[Hazard]) -> Outcome:
     whole = f"qemu-img convert -f {QEMU_NAMES[file.format]} -O qcow2"
     merged = Text(
-        en="Never do this with a stranger's image, whose names decide which of your files are copied into it. "
-        f"On the machine where the image was made and all its files are, make one of them: {conversion(file)}",
+        en="Never do this with a stranger's image, whose names decide which of your files are copied "
+        "into it. On the machine where the image was made and all its files are, make one of them: "
+        f"{conversion(file)}",
         zh="切勿对来历不明的镜像执行此操作，其中的文件名可能把本机任意文件复制进镜像。"
         f"请在制作该镜像、文件齐全的原机器上合并为一个镜像：{conversion(file)}",
     )

@@ -261,6 +261,7 @@ def snapshots(image: Image) -> Iterator[Outcome]:
             remedy=Text(
                 en="Keep the disk as it is now (to take a snapshot instead, add -l snapshot.name=NAME): "
                 f"{conversion(file)}",
-                zh=f"保留磁盘当前状态（如需改用某个快照，请加参数 -l snapshot.name=快照名）：{conversion(file)}",
+                zh="保留磁盘当前状态（如需改用某个快照，请加参数 -l snapshot.name=快照名）："
+                f"{conversion(file)}",
             ),
         )
