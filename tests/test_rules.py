@@ -293,9 +293,10 @@ def test_a_plug_in_that_cannot_be_imported_is_named(
 
 
 def test_every_rule_of_the_catalogue_is_complete() -> None:
-    for name, found in discover().items():
+    rules = discover()
+    for name, found in rules.items():
         assert name == found.id == found.id.lower()
         assert found.explanation, f"{name} has no docstring"
         assert found.title.en
         assert found.title.zh
-        assert all(needed in discover() for needed in found.requires), f"{name} requires an unknown rule"
+        assert all(needed in rules for needed in found.requires), f"{name} requires an unknown rule"
