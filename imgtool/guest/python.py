@@ -32,6 +32,7 @@ class Python:
             for name in (module, f"{module}.py", f"{module}.pyc"):
                 if tree.exists(f"{folder}/{name}"):
                     return f"{folder}/{name}"
+        for folder in self.folders:  # compiled ones are few, and looking for them means listing folders
             compiled = tree.glob(f"{folder}/{module}.*.so") or tree.glob(f"{folder}/{module}.so")
             if compiled:
                 return compiled[0]

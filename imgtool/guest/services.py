@@ -127,15 +127,26 @@ class Services:
         return None
 
     def _links(self, unit: str) -> list[str]:
-        """The links through which other units want this one, a template's instances included."""
+        """The links through which other units want this one."""
         if not self._wanted:
-            for folder in UNIT_FOLDERS:
-                for suffix in ("wants", "requires", "upholds"):
-                    for path in self.tree.glob(f"{folder}/*.{suffix}/*"):
-                        if not _is_mask(self.tree, path):
-                            self._wanted.setdefault(path.rsplit("/", 1)[1], []).append(path)
-            self._wanted.setdefault("", [])
-        return self._wanted.get(unit, [])
+            self._wanted[""] = []  # read, even if there are none
+            for folder in self._unit_folders():
+                for holder in self.tree.list(folder):
+                    if not holder.endswith((".wants", ".requires", ".upholds")):
+                        continue
+                    path = f"{folder}/{holder}"
+                    for name in self.tree.list(path) if self.tree.is_dir(path) else ():
+                        self._wanted.setdefault(name, []).append(f"{path}/{name}")
+        return [path for path in self._wanted.get(unit, []) if not _is_mask(self.tree, path)]
+
+    def _unit_folders(self) -> list[str]:
+        """The folders of units that are there, each once (/lib is often a link to /usr/lib)."""
+        there = {
+            self.tree.realpath(folder): folder
+            for folder in reversed(UNIT_FOLDERS)
+            if self.tree.is_dir(folder)
+        }
+        return list(reversed(there.values()))
 
     def _alias(self, unit: str) -> str | None:
         """A wanted alias of the unit (`Alias=` of its [Install]), a link in /etc/systemd/system."""
