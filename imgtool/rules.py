@@ -193,7 +193,29 @@ def discover() -> dict[str, Rule]:
                     )
                 )
             rules[found.id] = found
-    return rules
+    return _in_order(rules)
+
+
+SUBJECTS = ("image", "disk", "linux", "windows")
+
+
+def _in_order(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    """From the file inwards, and each rule behind those that it requires: the order of every report."""
+    placed: dict[str, Rule] = {}
+
+    def place(this: Rule, above: tuple[str, ...]) -> None:
+        for needed in this.requires:
+            if needed in rules and needed not in above:
+                place(rules[needed], (*above, this.id))
+        placed.setdefault(this.id, this)
+
+    def depth(this: Rule) -> int:
+        subject = this.id.partition(".")[0]
+        return SUBJECTS.index(subject) if subject in SUBJECTS else len(SUBJECTS)
+
+    for this in sorted(rules.values(), key=depth):
+        place(this, ())
+    return placed
 
 
 def select(rules: Mapping[str, Rule], chosen: Iterable[str] = (), ignored: Iterable[str] = ()) -> list[str]:
