@@ -14,7 +14,7 @@ from imgtool.text import Language
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 IMAGES = click.argument(
-    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False)
 )
 
 
@@ -68,7 +68,7 @@ def output(*formats: str) -> Callable[[Command], Command]:
                 "--output",
                 "output",
                 metavar="FILE",
-                type=click.Path(path_type=Path),
+                type=click.Path(path_type=Path, readable=False),
                 help="Write to FILE, complete or not at all; never over an existing file.",
             ),
             click.option(
