@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from imgtool.remedy import if_known
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -54,12 +55,7 @@ def boot_mode(image: Image) -> Iterator[Outcome]:
             ),
             *found.evidence,
             *(why.en for why in found.lacking),
-            remedy=Text(
-                en=f"Import it with boot mode {names}, or install a {NAMES[declared]} boot loader: "
-                + _install(image, declared),
-                zh=f"请以 {names} 启动模式导入，或安装 {NAMES[declared]} 引导程序："
-                + _install(image, declared),
-            ),
+            remedy=_import_or_install(image, names, declared),
         )
         return
     taken = [mode for mode in modes if mode in image.profile.disk.boot_modes]
@@ -87,18 +83,34 @@ def _nothing(image: Image, found: BootMode) -> Outcome:
                 zh="磁盘上没有可启动的系统，见 disk.root。",
             )
         )
-    mode = image.options.boot_mode or "bios"
+    mode = image.options.boot_mode or (
+        "uefi" if any(_is_esp(it.type) for it in image.disk.table.partitions) else "bios"
+    )
     return broken(
         Text(
             en="Nothing on the disk starts it: neither BIOS boot code nor a UEFI boot loader.",
             zh="磁盘无法启动：既没有 BIOS 引导代码，也没有 UEFI 引导程序。",
         ),
         *(reason.en for reason in why),
-        remedy=Text(
-            en="Export the whole source disk with its first sectors, or install the boot loader: "
-            + _install(image, mode),
-            zh="请导出包含起始扇区在内的整个源磁盘，或重新安装引导程序：" + _install(image, mode),
-        ),
+        remedy=_export_or_install(image, mode),
+    )
+
+
+@if_known
+def _import_or_install(image: Image, names: str, declared: str) -> Text | None:
+    command = _install(image, declared)
+    return Text(
+        en=f"Import it with boot mode {names}, or install a {NAMES[declared]} boot loader: {command}",
+        zh=f"请以 {names} 启动模式导入，或安装 {NAMES[declared]} 引导程序：{command}",
+    )
+
+
+@if_known
+def _export_or_install(image: Image, mode: str) -> Text | None:
+    command = _install(image, mode)
+    return Text(
+        en=f"Export the whole source disk with its first sectors, or install the boot loader: {command}",
+        zh=f"请导出包含起始扇区在内的整个源磁盘，或重新安装引导程序：{command}",
     )
 
 
@@ -109,7 +121,15 @@ def _install(image: Image, mode: str) -> str:
     tool = "grub2-install" if _redhat_or_suse(image) else "grub-install"
     if mode == "bios":
         return f"{tool} --target=i386-pc /dev/vda"
-    return f"{tool} --target=x86_64-efi --efi-directory=/boot/efi --removable"
+    kernel = image.linux.default_kernel if image.family == "linux" else None
+    target = "arm64-efi" if kernel and kernel.architecture == "arm64" else "x86_64-efi"
+    return f"{tool} --target={target} --efi-directory=/boot/efi --removable"
+
+
+def _is_esp(partition_type: str) -> bool:
+    from imgtool.guest.boot_mode import ESP_TYPES
+
+    return partition_type in ESP_TYPES
 
 
 def _redhat_or_suse(image: Image) -> bool:
@@ -146,7 +166,7 @@ def fallback(image: Image) -> Iterator[Outcome]:
     wanted = [name for name, machine in FALLBACKS.items() if machine in machines] or ["BOOTX64.EFI"]
     yield broken(
         Text(
-            en=f"There is no \\EFI\\BOOT\\{wanted[0]}: firmware that does not know this disk finds none.",
+            en=f"There is no \\EFI\\BOOT\\{wanted[0]}: firmware that is new to this disk finds no loader.",
             zh=f"缺少 \\EFI\\BOOT\\{wanted[0]}：新机器的固件将找不到引导程序。",
         ),
         *found.evidence,

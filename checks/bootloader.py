@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from imgtool.remedy import if_known
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -108,17 +109,21 @@ def _none(guest: LinuxGuest) -> Outcome:
                 zh=f"{missing[0].mount_point} 所在的设备不在此镜像中，见 linux.fstab。",
             )
         )
-    family = guest.release.family
-    config = "/boot/grub2/grub.cfg" if family in ("redhat", "suse") else "/boot/grub/grub.cfg"
-    command = guest.release.bootloader_command(config)
     return broken(
         Text(
             en="No boot loader configuration was found: not GRUB's, systemd-boot's or extlinux's.",
             zh="未找到引导程序的配置（GRUB、systemd-boot、extlinux 均无）。",
         ),
         "/boot/grub/grub.cfg, /boot/grub2/grub.cfg, /boot/grub/menu.lst, /boot/loader: none",
-        remedy=Text.same(command) if command else None,
+        remedy=_write(guest),
     )
+
+
+@if_known
+def _write(guest: LinuxGuest) -> Text | None:
+    redhat_or_suse = guest.release.family in ("redhat", "suse")
+    command = guest.release.bootloader_command(f"/boot/{'grub2' if redhat_or_suse else 'grub'}/grub.cfg")
+    return Text.same(command) if command else None
 
 
 def _gone(guest: LinuxGuest, entry: BootEntry) -> list[str]:
@@ -126,6 +131,7 @@ def _gone(guest: LinuxGuest, entry: BootEntry) -> list[str]:
     return [path for path in paths if not guest.tree.is_file(path)]
 
 
+@if_known
 def _rewrite(guest: LinuxGuest, loader: BootLoader) -> Text | None:
     command = guest.release.bootloader_command(loader.config_path or "")
     return Text.same(command) if command and loader.kind == "grub2" else None
@@ -288,6 +294,7 @@ def _without(guest: LinuxGuest, entry: BootEntry) -> Outcome:
     )
 
 
+@if_known
 def _remedy(guest: LinuxGuest, entry: BootEntry, spec: str) -> Text | None:
     """The line that puts the root's lasting name into the file that `root=` stands in."""
     from imgtool.guest.devices import best_name

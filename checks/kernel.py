@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
+from imgtool.remedy import if_known
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -171,11 +172,13 @@ def _version(path: str) -> str:
     return found[0] if found else ""
 
 
+@if_known
 def _initramfs_remedy(guest: LinuxGuest, version: str) -> Text | None:
     command = guest.release.initramfs_command(version) if version else ""
     return Text.same(command) if command else None
 
 
+@if_known
 def _reinstall(guest: LinuxGuest, version: str) -> Text | None:
     manager, family = guest.release.package_manager, guest.release.family
     if not version:

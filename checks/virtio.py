@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
+from imgtool.remedy import if_known
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -77,7 +78,7 @@ def _kernel(
             ),
             *evidence,
             severity=severity,
-            remedy=_other_kernel(guest, modules, lacking),
+            remedy=_other_kernel(guest, kernel, modules, lacking),
         )
     elif unknown:
         yield undecided(
@@ -115,14 +116,17 @@ def _evidence(kernel: Kernel, modules: KernelModules, option: str, place: str) -
     return f"{kernel.image}: no configuration"
 
 
-def _other_kernel(guest: LinuxGuest, modules: KernelModules, lacking: list[str]) -> Text | None:
+@if_known
+def _other_kernel(
+    guest: LinuxGuest, kernel: Kernel, modules: KernelModules, lacking: list[str]
+) -> Text | None:
     release = guest.release
     configured = [option for option in lacking if modules.option(option) == "m"]
     packages = {"debian": "linux-image-amd64", "redhat": "kernel", "suse": "kernel-default"}
     package = packages.get(release.family, "")
     if release.id == "ubuntu":
         package = "linux-image-generic"
-    if release.family == "debian" and guest.architecture == "arm64":
+    if release.family == "debian" and kernel.architecture == "arm64":
         package = package.replace("amd64", "arm64")
     command = release.install_command(package) if package else ""
     if configured == lacking and release.id == "ubuntu":
@@ -247,10 +251,12 @@ def required(modules: KernelModules, wanted: tuple[str, ...]) -> list[str]:
     What the kernel proves not to have at all is left out: a module that its version does not know, such as
     virtio_pci_modern_dev. Whether it lacks one of the drivers themselves is judged by linux.virtio.kernel.
     """
-    names = list(wanted)
-    for name in wanted:
-        names += [it for it in modules.needs.get(name, ()) if it not in names]
-    return [name for name in names if modules.place(name) in ("module", "unknown")]
+    names = [name for name in wanted if modules.place(name) in ("module", "unknown")]
+    for name in tuple(names):
+        names += [
+            it for it in modules.needs.get(name, ()) if it not in names and modules.place(it) == "module"
+        ]
+    return names
 
 
 def _read(guest: LinuxGuest, kernel: Kernel) -> Initramfs:
@@ -264,6 +270,7 @@ def _archives(found: Initramfs) -> str:
     return f"{len(found.members)} members ({kinds})"
 
 
+@if_known
 def _rebuild(guest: LinuxGuest, kernel: Kernel) -> Text | None:
     command = guest.release.initramfs_command(kernel.version)
     return Text.same(command) if command else None

@@ -59,7 +59,7 @@ class MemoryTree:
             return Stat("directory", 0o755, 0, 0, 4096, 0.0)
         content = self.files[real]
         kind = "symlink" if isinstance(content, Link) else "file"
-        return Stat(kind, 0o644, 0, 0, len(content), 0.0)  # type: ignore[arg-type]
+        return Stat(kind, 0o644, 0, 0, len(content), 0.0)
 
     def _kind(self, path: str) -> str | None:
         try:

@@ -1,0 +1,135 @@
+"""linux.bootloader and what it names: the root and the console."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from imgtool.checks.bootloader import bootloader, console, root
+
+from tests.checks.boot_guest import OLD, V, grub_cfg, guest_image, judge, levels, only
+from tests.guest.stand_in import ROOT, ROOT_UUID, logical, volume
+
+CFG = "/boot/grub/grub.cfg"
+
+
+def test_a_good_boot_loader_is_kept_with_its_entry() -> None:
+    outcome = only(bootloader, guest_image())
+    assert outcome.kind == "kept"
+    assert outcome.evidence[0] == "/boot/grub/grub.cfg:1: Debian GNU/Linux"
+
+
+def test_without_configuration_it_is_an_error_with_the_guest_s_own_command() -> None:
+    outcome = only(bootloader, guest_image({CFG: None}))
+    assert outcome.kind == "broken"
+    assert outcome.remedy is not None
+    assert outcome.remedy.en == "update-grub"
+
+
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [
+        ("", "error"),
+        ("set default=0\n", "error"),
+        ("menuentry Windows { chainloader +1 }\n", "undecided"),
+    ],
+)
+def test_a_menu_without_a_linux_to_start(text: str, level: str) -> None:
+    assert levels(bootloader, guest_image({CFG: text})) == [level]
+
+
+def test_another_entry_without_its_files_is_a_warning() -> None:
+    text = grub_cfg() + f"menuentry old {{ linux /boot/vmlinuz-{OLD} root=UUID={ROOT_UUID} }}\n"
+    outcomes = judge(bootloader, guest_image({CFG: text}))
+    assert levels(bootloader, guest_image({CFG: text})) == ["kept", "warning"]
+    assert f"/boot/vmlinuz-{OLD}" in outcomes[1].message.en
+
+
+def test_the_default_entry_s_own_missing_files_are_left_to_linux_kernel() -> None:
+    assert levels(bootloader, guest_image({f"/boot/vmlinuz-{V}": None})) == ["kept"]
+
+
+def test_a_search_for_a_filesystem_that_is_nowhere_is_a_warning() -> None:
+    text = "search --no-floppy --fs-uuid --set=root 00000000-0000-4000-8000-000000000000\n" + grub_cfg()
+    assert levels(bootloader, guest_image({CFG: text})) == ["kept", "warning"]
+
+
+SECOND = volume(2, "ext4", "22222222-2222-4222-8222-222222222222", "data")
+
+
+@pytest.mark.parametrize(
+    ("spec", "level"),
+    [
+        (f"UUID={ROOT_UUID}", "kept"),
+        (f"UUID={ROOT_UUID.upper()}", "kept"),
+        ("LABEL=cloudimg-rootfs", "kept"),
+        ("PARTUUID=11223344-01", "kept"),
+        (f"/dev/disk/by-uuid/{ROOT_UUID}", "kept"),
+        ("/dev/vda1", "warning"),
+        ("/dev/vda2", "error"),
+        ("/dev/vda9", "error"),
+        ("/dev/sda1", "error"),
+        ("/dev/hda1", "error"),
+        ("/dev/xvda1", "error"),
+        ("/dev/nvme0n1p1", "error"),
+        ("0801", "error"),
+        ("/dev/disk/by-path/pci-0000:00:10.0-part1", "error"),
+        ("UUID=99999999-9999-4999-8999-999999999999", "error"),
+        ("LABEL=nowhere", "error"),
+        ("/dev/mapper/vg-gone", "error"),
+        ("LABEL=data", "warning"),
+        ("ZFS=rpool/root", "undecided"),
+    ],
+)
+def test_how_the_root_is_named(spec: str, level: str) -> None:
+    image = guest_image({CFG: grub_cfg(f"root={spec} ro quiet")}, volumes=(ROOT, SECOND))
+    assert levels(root, image) == [level]
+
+
+@pytest.mark.parametrize("spec", ["/dev/mapper/vg-root", "/dev/vg/root"])
+def test_a_logical_volume_on_this_disk_is_kept(spec: str) -> None:
+    lv = logical("vg/root", "xfs", ROOT_UUID)
+    image = guest_image({CFG: grub_cfg(f"root={spec} ro")}, volumes=(ROOT, lv), root=lv)
+    assert levels(root, image) == ["kept"]
+
+
+def test_the_last_root_counts() -> None:
+    image = guest_image({CFG: grub_cfg(f"root=/dev/sda1 root=UUID={ROOT_UUID}")})
+    assert levels(root, image) == ["kept"]
+
+
+def test_without_a_root_it_cannot_be_told() -> None:
+    assert levels(root, guest_image({CFG: grub_cfg("ro quiet")})) == ["undecided"]
+
+
+def test_the_remedy_really_mends_the_file(tmp_path: Path) -> None:
+    text = grub_cfg("root=/dev/sda1 ro") + "# /dev/sda11 stays\n"
+    outcome = only(root, guest_image({CFG: text}))
+    assert outcome.remedy is not None
+    command = outcome.remedy.en.split(";")[0]
+    path = tmp_path / "grub.cfg"
+    path.write_text(text)
+    subprocess.run(["sh", "-ec", command.replace(CFG, str(path))], check=True)
+    assert f"root=UUID={ROOT_UUID} ro" in path.read_text()
+    assert levels(root, guest_image({CFG: path.read_text()})) == ["kept"]
+
+
+def test_another_entry_with_an_old_device_name_is_a_warning() -> None:
+    text = grub_cfg() + f"menuentry old {{ linux /boot/vmlinuz-{V} root=/dev/sda1 }}\n"
+    assert levels(root, guest_image({CFG: text})) == ["kept", "warning"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "level"),
+    [
+        ("", "kept"),
+        ("console=tty0", "kept"),
+        ("console=hvc0 console=ttyS0,115200n8", "kept"),
+        ("console=hvc0", "info"),
+        ("console=ttyS1,9600", "info"),
+        ("console=xvc0", "info"),
+    ],
+)
+def test_which_console_is_usable(arguments: str, level: str) -> None:
+    assert levels(console, guest_image({CFG: grub_cfg(f"root=UUID={ROOT_UUID} {arguments}")})) == [level]

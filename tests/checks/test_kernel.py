@@ -1,0 +1,76 @@
+"""linux.kernel: the default kernel, its modules and its initramfs are there and belong together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from imgtool.checks.kernel import kernel
+
+from tests.checks.boot_guest import CONFIG, OLD, V, grub_cfg, guest_image, initramfs, judge, levels, only
+from tests.guest.stand_in import ROOT_UUID
+
+CFG = "/boot/grub/grub.cfg"
+INITRD = f"/boot/initrd.img-{V}"
+
+
+def without_modules() -> dict[str, Any]:
+    return {path: None for path in guest_image().linux.tree.files if path.startswith("/lib/modules")}
+
+
+def test_a_kernel_with_all_that_belongs_to_it_is_kept() -> None:
+    outcome = only(kernel, guest_image())
+    assert outcome.kind == "kept"
+    assert outcome.evidence == (f"/boot/vmlinuz-{V}", INITRD, f"/lib/modules/{V}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({f"/boot/vmlinuz-{V}": None}, f"linux-image-{V}"),
+        ({f"/boot/vmlinuz-{V}": b""}, f"linux-image-{V}"),
+        ({INITRD: None}, f"mkinitramfs -o {INITRD} {V}"),
+        ({INITRD: b""}, f"mkinitramfs -o {INITRD} {V}"),
+        (without_modules(), f"linux-image-{V}"),
+        ({INITRD: initramfs(OLD)}, f"mkinitramfs -o {INITRD} {V}"),
+        ({CFG: grub_cfg(initrd="")}, f"mkinitramfs -o {INITRD} {V}"),
+    ],
+)
+def test_what_is_missing_is_one_error_with_its_remedy(changes: dict[str, Any], remedy: str) -> None:
+    outcome = only(kernel, guest_image(changes))
+    assert outcome.kind == "broken"
+    assert outcome.severity is None
+    assert outcome.remedy is not None
+    assert remedy in outcome.remedy.en
+
+
+def test_an_initramfs_of_another_kernel_is_named_with_its_version() -> None:
+    outcome = only(kernel, guest_image({INITRD: initramfs(OLD)}))
+    assert outcome.evidence == (f"{INITRD}: modules for {OLD}",)
+
+
+def test_a_kernel_with_everything_built_in_needs_no_initramfs() -> None:
+    changes = {
+        CFG: grub_cfg("root=PARTUUID=11223344-01", initrd=""),
+        f"/boot/config-{V}": CONFIG.replace("=m", "=y"),
+    }
+    assert levels(kernel, guest_image(changes)) == ["kept"]
+    changes[CFG] = grub_cfg(f"root=UUID={ROOT_UUID}", initrd="")
+    assert levels(kernel, guest_image(changes)) == ["error"]
+
+
+def test_a_kernel_that_no_package_brought_is_a_warning() -> None:
+    image = guest_image({f"/var/lib/dpkg/info/linux-image-{V}.list": None, "/var/lib/dpkg/info/x.list": ""})
+    assert levels(kernel, image) == ["kept", "warning"]
+
+
+def test_an_initramfs_that_cannot_be_read_is_not_guessed() -> None:
+    outcome = only(kernel, guest_image({INITRD: initramfs()[:-40]}))
+    assert outcome.kind == "undecided"
+    assert INITRD in outcome.message.en
+
+
+def test_every_fault_is_said_in_both_languages() -> None:
+    for changes in ({INITRD: None}, without_modules(), {INITRD: initramfs(OLD)}):
+        for outcome in judge(kernel, guest_image(changes)):
+            assert outcome.message.zh != outcome.message.en
