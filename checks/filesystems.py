@@ -179,8 +179,8 @@ def _ext_fault(volume: Volume) -> _Fault | None:
 
 
 def _xfs_fault(volume: Volume) -> _Fault | None:
-    from imgtool.guest.xfs import read_superblock
     from imgtool.guest.xfs_log import log_state
+    from imgtool.guest.xfs_superblock import read_superblock
 
     if "needsrepair" in volume.signature.details["incompat"]:
         message = Text(

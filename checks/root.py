@@ -53,8 +53,8 @@ REMEDIES: dict[LooksLike, Text] = {
         "数据盘请使用 --target data-disk 检查。",
     ),
     "boot-only": Text(
-        "Put / and /boot on one disk of the source machine (`lsblk -o NAME,MOUNTPOINT` shows where they are), "
-        "and export that disk.",
+        "Put / and /boot on one disk of the source machine (`lsblk -o NAME,MOUNTPOINT` shows where they "
+        "are), and export that disk.",
         "请在源机器上将 / 与 /boot 放到同一块磁盘（可用 `lsblk -o NAME,MOUNTPOINT` 查看所在位置），"
         "再导出该磁盘。",
     ),
@@ -231,7 +231,7 @@ def _install_growpart(image: Image) -> Text:
         command = ""
     if not command:
         return Text(
-            "In the guest, install the package that holds growpart: cloud-guest-utils or cloud-utils-growpart.",
+            "In the guest, install the package that has growpart: cloud-guest-utils or cloud-utils-growpart.",
             "在客户机中安装包含 growpart 的软件包：cloud-guest-utils 或 cloud-utils-growpart。",
         )
     return Text(f"In the guest: {command}", f"在客户机中执行：{command}")

@@ -12,7 +12,7 @@ from typing import Literal
 
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.filesystem import damaged, read_volume, unsupported
-from imgtool.guest.xfs import Superblock
+from imgtool.guest.xfs_superblock import Superblock
 
 BLOCK = 512
 MAGIC = 0xFEEDBABE

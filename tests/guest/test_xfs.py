@@ -14,8 +14,9 @@ from imgtool.disk.blocks import RawBlocks, Slice
 from imgtool.errors import CannotRead
 from imgtool.guest.crc32c import crc32c
 from imgtool.guest.filesystem import GuestReadFailed
-from imgtool.guest.xfs import BTREE, Xfs, read_superblock
+from imgtool.guest.xfs import BTREE, Xfs
 from imgtool.guest.xfs_log import log_state
+from imgtool.guest.xfs_superblock import read_superblock
 from tests.guest.made_filesystems import Memory, differences, fill, find, make_xfs, read_everything, run
 
 HEAD = 64 << 20
