@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 1_000
 LARGEST_ENTRY = 64 << 10
+LARGEST_FOLDER = 4 << 20  # bytes of all entries together
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,13 @@ def parse_entry(path: str, text: str) -> Entry:
 
 
 def read_entries(tree: Tree, folder: str, order: Callable[[Entry], Any]) -> list[Entry]:
-    """Every entry of a folder, the first of the menu first. Raises GuestReadFailed."""
-    paths = tree.glob(f"{folder}/*.conf")[:MOST_ENTRIES]
-    entries = [parse_entry(path, tree.text(path, LARGEST_ENTRY)) for path in paths if tree.is_file(path)]
+    """Every entry of a folder, the first of the menu first. Raises GuestReadFailed, TooLarge."""
+    entries, left = [], LARGEST_FOLDER
+    for path in tree.glob(f"{folder}/*.conf")[:MOST_ENTRIES]:
+        if tree.is_file(path):
+            text = tree.text(path, min(LARGEST_ENTRY, left))
+            left -= len(text)
+            entries.append(parse_entry(path, text))
     return sorted(entries, key=order, reverse=True)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imgtool.guest.tree import Tree
 
 MOST_FILES = 30
-LARGEST_CONFIG = 10 << 20
+LARGEST_CONFIG = 10 << 20  # bytes of one file, and characters of all together
 _ONE_BOOT = ("next_entry", "recordfail", "prev_saved_entry")
 _FEATURES = (
     "chainloader_bpb",
@@ -58,6 +58,7 @@ class _Reading:
         self.devices = Devices(tree, disk)
         self.problems: list[Text] = []
         self.files = 0
+        self.read = 0  # characters of scripts, all files together
         self.config = path  # the last one that was asked to make the menu
         self.entries: list[BootEntry] = []
 
@@ -165,6 +166,9 @@ class _Reading:
                 )
             )
             return False
+        self.read += len(text)
+        if self.read > LARGEST_CONFIG:
+            raise ScriptError(run.line, "the files included are too large", "包含的文件过大")
         before, run.file = run.file, path
         try:
             return run.run(parse(text))

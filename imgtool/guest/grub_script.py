@@ -14,7 +14,7 @@ from imgtool.errors import CannotRead
 from imgtool.text import Text
 
 LARGEST_SCRIPT = 10 << 20
-MOST_TOKENS = 1_000_000
+MOST_TOKENS = 300_000
 MOST_STEPS = 200_000
 MOST_DEPTH = 40
 MOST_ENTRIES = 1_000
@@ -377,6 +377,8 @@ class Run:
                     raise ScriptError(self.line, "a word is too long", "单词过长")
             if there:
                 expanded.append(text)
+        # Long words cost as much as many statements do.
+        self.steps -= (len(expanded) >> 3) + (sum(map(len, expanded)) >> 9)
         return expanded
 
     def _command(self, command: Command) -> bool:

@@ -101,7 +101,7 @@ def _images(tree: Tree) -> list[str]:
             paths.append(f"/boot/{name}")
     # Boot Loader Specification, as kernel-install lays it out: /boot/<machine-id>/<version>/linux; and ostree
     paths += tree.glob("/boot/*/*/linux") + tree.glob("/boot/ostree/*/vmlinuz*")
-    files = [path for path in paths if tree.is_file(path)]
+    files = [path for path in paths[: 5 * MOST_KERNELS] if tree.is_file(path)]
     return sorted(files, key=lambda path: (tree.lstat(path).kind == "symlink", path))
 
 

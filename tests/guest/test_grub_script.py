@@ -201,3 +201,9 @@ def test_grub_itself_agrees_on_what_can_be_read(text: str) -> None:
     except ScriptError:
         read = False
     assert read == (grub.returncode == 0)
+
+
+def test_a_loop_over_long_words_is_an_error() -> None:
+    words = "a " * 30_000
+    with pytest.raises(ScriptError):
+        run(f'set x="{words}"\nfor a in $x; do for b in $x; do set y="$x"; done; done')
