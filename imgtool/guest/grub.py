@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from imgtool.guest.tree import Tree
 
 MOST_FILES = 30
+LOOKUP = 40  # steps that asking the guest's filesystem counts for
 LARGEST_CONFIG = 10 << 20  # bytes of one file, and characters of all together
 _ONE_BOOT = ("next_entry", "recordfail", "prev_saved_entry")
 _FEATURES = (
@@ -183,6 +184,7 @@ class _Reading:
         return grub_test.evaluate(inner, lambda option, path: self._there(run, option, path))
 
     def _there(self, run: Run, option: str, path: str) -> bool:
+        run.steps -= LOOKUP
         place = self._place(run, path)
         if option == "-d":
             return self.tree.is_dir(place)
@@ -215,6 +217,7 @@ class _Reading:
         return self._found(run, option, value, words[2] if len(words) > 2 else "root")
 
     def _found(self, run: Run, option: str, value: str, variable: str) -> bool:
+        run.steps -= LOOKUP
         device = self.devices.search(option, value) if option and value else None
         if device is None:
             if option != "file" and variable in ("root", "dev", "boot", "prefix"):
@@ -239,6 +242,7 @@ class _Reading:
             elif not words[at].startswith("-"):
                 names.append(words[at])
             at += 1
+        run.steps -= LOOKUP
         place = self._place(run, path or f"{run.variables.get('prefix', '')}/grubenv")
         text = self.tree.text_if_there(place, 64 << 10)
         if text is None:

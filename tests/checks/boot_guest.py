@@ -78,7 +78,7 @@ def good() -> dict[str, Any]:
 
 
 def guest_image(changes: dict[str, Any] | None = None, **how: Any) -> Any:
-    """The good guest with files changed (None: gone). how: boot_mode, boot_code, core, volumes, kind, root."""
+    """The good guest with files changed (None: gone). how: mode, boot_code, core, volumes, kind, root."""
     files = {path: content for path, content in {**good(), **(changes or {})}.items() if content is not None}
     volumes = how.get("volumes", (ROOT,))
     root_volume = how.get("root", ROOT)
