@@ -127,6 +127,8 @@ class Finding:
     evidence: tuple[str, ...] = ()
     remedy: Text | None = None
     fixable: bool = False
+    because: str | None = None
+    """The rule, already reported, whose reason for `unknown` is this one's reason as well."""
 
 
 def rule(
@@ -255,7 +257,7 @@ def run(image: Image, rules: Mapping[str, Rule], selected: Iterable[str] | None 
         finding
         for name in rules
         for finding in judged.findings.get(name, ())
-        if name in asked or finding.status in in_the_way
+        if name in asked or (finding.status in in_the_way and finding.because is None)
     ]
 
 
@@ -298,7 +300,7 @@ class _Run:
             self.broken.add(name)
 
     def _once(self, name: str, finding: Finding) -> Finding:
-        """One reason gives one `unknown`: a rule that has nothing to add to those it requires is skipped."""
+        """One reason is told once: a rule that has nothing to add to those it requires points to them."""
         if finding.status is not Status.UNKNOWN:
             return finding
         reasons = self.unanswered.setdefault(name, {})
@@ -311,9 +313,9 @@ class _Run:
         if before == name:
             return finding
         reason = Text(
-            en=f"Not judged, because {before} could not be evaluated.", zh=f"未判定，因为 {before} 无法判定。"
+            en=f"Not evaluated, for the same reason as {before}.", zh=f"未判定，原因与 {before} 相同。"
         )
-        return replace(finding, status=Status.SKIP, message=reason, evidence=(), remedy=None)
+        return replace(finding, message=reason, evidence=(), remedy=None, because=before)
 
 
 def _outcomes(image: Image, this: Rule) -> Iterator[Outcome]:

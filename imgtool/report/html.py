@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from html import escape
 
 from imgtool.report.model import ImageReport, Report, kind
-from imgtool.report.phrases import EVIDENCE, HOW_TO_FIX, LABELS, VERDICTS, counted, quiet_line, summary
+from imgtool.report.phrases import (
+    EVIDENCE,
+    HOW_TO_FIX,
+    LABELS,
+    VERDICTS,
+    alike_line,
+    counted,
+    quiet_line,
+    summary,
+)
 from imgtool.report.remedy import remedy_lines
 from imgtool.report.visible import one_line, visible
 from imgtool.rules import Finding
@@ -73,20 +82,16 @@ def _image(image: ImageReport, language: Language) -> Iterator[str]:
     yield f"<p>{counted(image.counts, language)} · {duration}</p>"
     if image.lacks is not None:
         yield f"<p>{escape(visible(image.lacks.say(language)))}</p>"
-    quiet = []
-    for finding in image.worst_first:
-        if kind(finding) in ("pass", "skip"):
-            quiet.append(finding)
-        else:
-            yield from _finding(finding, language)
-    if quiet:
+    for finding in image.loud:
+        yield from _finding(finding, language, image.alike(finding))
+    if image.quiet:
         yield f"<details><summary>{quiet_line(image.counts, language, hint=False)}</summary><table>"
-        yield from (_row(finding, language) for finding in quiet)
+        yield from (_row(finding, language) for finding in image.quiet)
         yield "</table></details>"
     yield "</section>"
 
 
-def _finding(finding: Finding, language: Language) -> Iterator[str]:
+def _finding(finding: Finding, language: Language, alike: list[str]) -> Iterator[str]:
     word = kind(finding)
     code = ""
     if finding.platform_code and word in ("error", "warning"):
@@ -112,6 +117,8 @@ def _finding(finding: Finding, language: Language) -> Iterator[str]:
             commands = []
             yield f"<p>{escape(text)}</p>"
         yield from ([_pre(commands)] if commands else [])
+    if alike:
+        yield f"<p>{escape(alike_line(alike, language, every=True))}</p>"
     yield "</article>"
 
 

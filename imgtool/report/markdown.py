@@ -11,6 +11,7 @@ from imgtool.report.phrases import (
     HOW_TO_FIX,
     LABELS,
     VERDICTS,
+    alike_line,
     counted,
     quiet_line,
     summary,
@@ -46,9 +47,11 @@ def _image(image: ImageReport, language: Language) -> Iterator[str]:
     if image.lacks is not None:
         yield _escaped(one_line(image.lacks.say(language)))
         yield ""
-    for finding in image.worst_first:
-        if kind(finding) not in ("pass", "skip"):
-            yield from _finding(finding, language)
+    for finding in image.loud:
+        yield from _finding(finding, language)
+        if alike := image.alike(finding):
+            yield _escaped(alike_line(alike, language, every=True))
+            yield ""
 
 
 def _finding(finding: Finding, language: Language) -> Iterator[str]:

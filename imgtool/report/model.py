@@ -41,6 +41,20 @@ class ImageReport:
         """Errors, unknowns, warnings, notes, passes, skips; in each, the outer layer first."""
         return sorted(self.findings, key=_rank)
 
+    @property
+    def loud(self) -> list[Finding]:
+        """Worst first, what is to be told in full: what is wrong or open, and each reason once."""
+        return [it for it in self.worst_first if kind(it) not in ("pass", "skip") and it.because is None]
+
+    @property
+    def quiet(self) -> list[Finding]:
+        """Passes and skips."""
+        return [it for it in self.worst_first if kind(it) in ("pass", "skip")]
+
+    def alike(self, finding: Finding) -> list[str]:
+        """The ids of what could not be evaluated for this finding's reason either."""
+        return [it.id for it in self.findings if it.because == finding.id]
+
     def fails(self, finding: Finding) -> bool:
         """Whether this finding alone makes the image fail."""
         return verdict([finding], self.fail_on) == "fail"

@@ -28,6 +28,7 @@ _COUNTED: Mapping[str, tuple[str, str, str]] = {
     "warning": ("warning", "warnings", "个警告"),
     "note": ("note", "notes", "个提示"),
 }
+NAMED_ALIKE = 4
 HOW_TO_FIX = Text("To fix:", "修复方法：")
 EVIDENCE = Text("Evidence:", "依据：")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -112,3 +113,14 @@ def main_facts(facts: Mapping[str, Any], language: Language) -> list[str]:
     if system.get("arch") and system.get("arch") != "unknown":
         parts.append(system["arch"])
     return [str(part) for part in parts]
+
+
+def alike_line(ids: list[str], language: Language, every: bool) -> str:
+    """Which other checks one reason kept from being evaluated: by name, or how many where they are many."""
+    if every or len(ids) <= NAMED_ALIKE:
+        names = ", ".join(ids)
+        return Text(f"For the same reason not evaluated: {names}", f"因同样原因未判定：{names}").say(language)
+    return Text(
+        f"For the same reason, {len(ids)} other checks could not be evaluated.",
+        f"因同样原因，另有 {len(ids)} 项未判定。",
+    ).say(language)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from imgtool.report.catalogue import paragraphs
-from imgtool.report.model import ImageReport, Report, kind
+from imgtool.report.model import ImageReport, Report
 from imgtool.report.phrases import HOW_TO_FIX
 from imgtool.report.visible import UNSAFE, visible
 from imgtool.rules import Finding, Rule, Severity, Status, discover
@@ -48,8 +48,7 @@ def render(report: Report, language: Language) -> str:
                 "results": [
                     _result(image, number, finding, ids, language)
                     for number, image in enumerate(report.images)
-                    for finding in image.worst_first
-                    if kind(finding) not in ("pass", "skip")
+                    for finding in image.loud
                 ],
                 "columnKind": "unicodeCodePoints",
             }

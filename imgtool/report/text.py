@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from imgtool.report.model import ImageReport, kind
-from imgtool.report.phrases import HOW_TO_FIX, LABELS, VERDICTS, main_facts, quiet_line, verdict_line
+from imgtool.report.phrases import (
+    HOW_TO_FIX,
+    LABELS,
+    VERDICTS,
+    alike_line,
+    main_facts,
+    quiet_line,
+    verdict_line,
+)
 from imgtool.report.remedy import remedy_lines
 from imgtool.report.visible import cells, one_line, packed, visible, wrapped
 from imgtool.rules import Finding
@@ -50,14 +58,14 @@ def layout(image: ImageReport, language: Language, width: int, verbose: bool = F
     yield line((path, "bold"))
     for row in packed([one_line(fact) for fact in main_facts(image.facts, language)], width - 2):
         yield line("  ", row)
-    findings = image.worst_first
-    quiet = [finding for finding in findings if kind(finding) in ("pass", "skip")]
-    for finding in findings[: len(findings) - len(quiet)]:
+    for finding in image.loud:
         yield Line()
         yield from _finding(finding, language, width)
-    if verbose and quiet:
+        if alike := image.alike(finding):
+            yield from (line("    ", row) for row in wrapped(alike_line(alike, language, verbose), width - 4))
+    if verbose and image.quiet:
         yield Line()
-        for finding in quiet:
+        for finding in image.quiet:
             yield from _brief(finding, language, width)
     counts = image.counts
     if counts["pass"] or counts["skip"]:

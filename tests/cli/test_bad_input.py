@@ -76,8 +76,8 @@ def test_what_cannot_be_read_is_unknown(tmp_path: Path, make: Callable[[Path], N
     assert done.stderr == ""
     (report,) = json.loads(done.stdout)["images"]
     reasons = [it["message"] for it in report["findings"] if it["status"] == "unknown"]
-    assert len(reasons) == 1
     assert str(path) in reasons[0]
+    assert all("same reason as image.format" in reason for reason in reasons[1:])
 
 
 @pytest.mark.parametrize("make", NO_IMAGE, ids=lambda make: make.__name__)
