@@ -16,13 +16,10 @@ from imgtool.text import Text
 
 # Module, the distribution package on PyPI that has it, what it reads.
 _READERS = (
-    ("pyfsext", "libfsext-python", Text("reads ext2, ext3, ext4", "读取 ext2、ext3、ext4")),
-    ("pyfsxfs", "libfsxfs-python", Text("reads XFS", "读取 XFS")),
-    ("pyfsfat", "libfsfat-python", Text("reads FAT", "读取 FAT")),
     ("pyfsntfs", "libfsntfs-python", Text("reads NTFS", "读取 NTFS")),
-    ("pyvslvm", "libvslvm-python", Text("reads LVM", "读取 LVM")),
     ("zstandard", "zstandard", Text("decompresses zstd", "解压 zstd")),
     ("lz4.block", "lz4", Text("decompresses lz4", "解压 lz4")),
+    ("yaml", "PyYAML", Text("reads cloud-init's configuration", "读取 cloud-init 配置")),
     ("construct", "construct", Text("reads on-disk structures", "解析磁盘结构")),
 )
 # Program, its Debian/Ubuntu package, whether `check` needs it, what for.
