@@ -214,7 +214,7 @@ def _absent_devices(guest: LinuxGuest) -> Iterator[Outcome]:
     severity=Severity.ERROR,
     source="ref 06, 13",
     family="linux",
-    requires=("linux.fstab",),
+    requires=("disk.root",),
     fixable=True,
 )
 def data_disk(image: Image) -> Iterator[Outcome]:
@@ -257,7 +257,7 @@ def data_disk(image: Image) -> Iterator[Outcome]:
     severity=Severity.ERROR,
     source="ref 06",
     family="linux",
-    requires=("linux.fstab",),
+    requires=("disk.root",),
     fixable=True,
 )
 def device_names(image: Image) -> Iterator[Outcome]:

@@ -269,8 +269,8 @@ class _Run:
         self.rules = rules
         self.findings: dict[str, list[Finding]] = {}
         self.broken: set[str] = set()
-        # By rule: why those that it stands on, and it itself, could not be evaluated.
-        self.unanswered: dict[str, dict[tuple[Text, Severity], str]] = {}
+        # Why something could not be evaluated: the rule that told it, and how grave that was.
+        self.told: dict[tuple[Text, tuple[str, ...]], tuple[str, Severity]] = {}
 
     def judge(self, name: str) -> None:
         """Judge a rule, and first those that it requires; each is judged once."""
@@ -283,7 +283,6 @@ class _Run:
         needed = [needed for needed in this.requires if needed in self.rules]
         for before in needed:
             self.judge(before)
-            self.unanswered.setdefault(name, {}).update(self.unanswered.get(before, {}))
         stopped_by = next((before for before in needed if before in self.broken), None)
         if stopped_by is not None:
             self.broken.add(name)
@@ -300,17 +299,14 @@ class _Run:
             self.broken.add(name)
 
     def _once(self, name: str, finding: Finding) -> Finding:
-        """One reason is told once: a rule that has nothing to add to those it requires points to them."""
+        """One reason is told once: a rule that has nothing to add points to the one that told it."""
         if finding.status is not Status.UNKNOWN:
             return finding
-        reasons = self.unanswered.setdefault(name, {})
         levels = list(Severity)
-        as_grave = levels[: levels.index(finding.severity) + 1]
-        before = next(
-            (reasons[finding.message, it] for it in as_grave if (finding.message, it) in reasons), name
-        )
-        reasons.setdefault((finding.message, finding.severity), name)
-        if before == name:
+        why = finding.message, finding.evidence
+        before, severity = self.told.get(why, (name, finding.severity))
+        if before == name or levels.index(finding.severity) < levels.index(severity):
+            self.told[why] = name, finding.severity
             return finding
         reason = Text(
             en=f"Not evaluated, for the same reason as {before}.", zh=f"未判定，原因与 {before} 相同。"
