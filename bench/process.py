@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -56,10 +58,8 @@ def peak_memory(command: Sequence[str], *, expected: int = 0, env: Mapping[str, 
     that processes share count in each of them, and the peaks need not coincide. Not ru_maxrss: on Linux it
     also holds the peak of the process that forked, ours. What lives under a millisecond may be missed.
     """
-    # Descendants whose parent ended come to us instead of to init, so that none is lost.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     peaks: dict[int, int] = {}
-    with tempfile.TemporaryFile() as errors:
+    with tempfile.TemporaryFile() as errors, _orphans_come_to_us():
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=_environment(env))
         while child.poll() is None:
             for process in descendants(os.getpid()):
@@ -70,18 +70,39 @@ def peak_memory(command: Sequence[str], *, expected: int = 0, env: Mapping[str, 
     return sum(peaks.values())
 
 
+@contextlib.contextmanager
+def _orphans_come_to_us() -> Iterator[None]:
+    """Descendants whose parent ends become our children instead of init's; what is left of them is ended."""
+    before = set(_children(os.getpid()))
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        while orphans := set(_children(os.getpid())) - before:
+            for orphan in orphans:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(orphan, signal.SIGKILL)
+                    os.waitpid(orphan, 0)
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
 def descendants(process: int) -> list[int]:
     """The ids of a process's children, their children and so on."""
     found: list[int] = []
     waiting = [process]
     while waiting:
-        for tasks in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
-            try:
-                children = [int(word) for word in tasks.read_text().split()]
-            except OSError:
-                continue  # it ended meanwhile
-            found += children
-            waiting += children
+        children = _children(waiting.pop())
+        found += children
+        waiting += children
+    return found
+
+
+def _children(process: int) -> list[int]:
+    found: list[int] = []
+    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found += [int(word) for word in tasks.read_text().split()]
     return found
 
 

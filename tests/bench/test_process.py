@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 
 import pytest
 
-from bench.process import Unexpected, peak_memory, wall_times
+from bench.process import Unexpected, descendants, peak_memory, wall_times
 
 MIB = 2**20
 HOLD = "import time; held = bytearray({size}); held[::4096] = b'x' * len(held[::4096]); time.sleep(0.3)"
@@ -30,6 +33,15 @@ def test_peak_memory_counts_a_descendant_whose_parent_ended() -> None:
         f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {orphan!r}]); time.sleep(0.4)"
     )
     assert peak_memory([sys.executable, "-c", middle]) > 60 * MIB
+
+
+def test_measuring_memory_leaves_no_process_behind() -> None:
+    before = descendants(os.getpid())
+    orphan = "import subprocess; subprocess.Popen(['sleep', '600'])"
+    peak_memory([sys.executable, "-c", f"import sys, subprocess, time; {orphan}; time.sleep(0.1)"])
+    subprocess.run(["sh", "-c", "sleep 0 &"], check=True)  # and orphans are init's again
+    time.sleep(0.1)
+    assert descendants(os.getpid()) == before
 
 
 def test_peak_memory_is_not_that_of_the_measuring_process() -> None:
