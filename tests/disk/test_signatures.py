@@ -55,8 +55,8 @@ MADE = {
     "exfat": (16, ["mkfs.exfat", "-L", "ex fat"]),
     "ntfs": (16, ["mkfs.ntfs", "-Q", "-F", "-q", "-L", "System Reserved"]),
     "ntfs with big clusters": (64, ["mkfs.ntfs", "-Q", "-F", "-q", "-c", "65536", "-L", "Daten"]),
-    "swap": (4, ["mkswap", "-q", "-L", "swap space"]),
-    "swap of a 64 KiB page": (4, ["mkswap", "-q", "-p", "65536"]),
+    "swap": (4, ["mkswap", "-L", "swap space"]),
+    "swap of a 64 KiB page": (4, ["mkswap", "-p", "65536"]),
     "f2fs": (64, ["mkfs.f2fs", "-q", "-l", "flash"]),
     "luks1": (8, ["cryptsetup", "luksFormat", "-q", "--type", "luks1", "--pbkdf-force-iterations", "1000"]),
     "luks2": (

@@ -65,7 +65,8 @@ def fill(folder: Path, names: int = 400) -> Path:
 
 
 def make_ext(folder: Path | None, image: Path, *options: str, size: str = "32M") -> Path:
-    source = ("-d", folder) if folder else ()
+    # mke2fs would give the top folder to root, whoever owns it
+    source = ("-d", folder, "-E", f"root_owner={os.getuid()}:{os.getgid()}") if folder else ()
     run("mke2fs", "-q", "-F", *options, *source, image, size)
     return image
 

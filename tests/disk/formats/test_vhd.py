@@ -79,13 +79,13 @@ def test_the_size_is_what_qemu_img_says(
 
 
 def test_the_footer_s_current_size_counts_and_not_the_geometry(dynamic: Path) -> None:
-    """QEMU goes by the geometry for creators that it does not know, and then sees a smaller disk."""
+    """QEMU 7.2 goes by the geometry for creators it does not know and sees a smaller disk; 10 does not."""
     both_footers_with(dynamic, 28, b"vbox")
     both_footers_with(dynamic, 56, struct.pack(">HBB", 10, 16, 17))
     file = probe(dynamic)
     assert file.virtual_size == 4 * 1024**2 + 512
     assert f"geometry_size={10 * 16 * 17 * 512}" in file.features
-    assert qemu_virtual_size(dynamic, "vpc") == 10 * 16 * 17 * 512
+    assert qemu_virtual_size(dynamic, "vpc") in (10 * 16 * 17 * 512, 4 * 1024**2 + 512)
 
 
 def test_a_creator_that_qemu_knows_needs_no_geometry(dynamic: Path) -> None:
