@@ -74,7 +74,11 @@ def image_format(image: Image) -> Iterator[Outcome]:
         )
     else:
         message, remedy = _refused(file)
-        yield broken(message, *file.features, remedy=remedy)
+        yield broken(message, _seen(file), *file.features, remedy=remedy)
+
+
+def _seen(file: ImageFile) -> str:
+    return f"{' '.join(filter(None, (file.format, file.variant)))}, {file.file_size} bytes"
 
 
 def _too_small(file: ImageFile) -> Outcome:
@@ -87,6 +91,7 @@ def _too_small(file: ImageFile) -> Outcome:
         )
     return broken(
         message,
+        _seen(file),
         remedy=Text(
             en="Copy or export the image again, and compare its size: ls -l on both sides.",
             zh="请重新复制或导出镜像，并在两端用 ls -l 比较文件大小。",

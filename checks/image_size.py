@@ -57,6 +57,7 @@ def virtual_size(image: Image) -> Iterator[Outcome]:
                 f"{byte_count(limit)}.",
                 zh=f"磁盘容量为 {byte_count(file.virtual_size)}，超出平台上限 {byte_count(limit)}。",
             ),
+            f"virtual size: {file.virtual_size} bytes, limit: {limit} bytes",
             remedy=Text(
                 en="In the running system, make the last file system and its partition end below "
                 f"{limit} bytes (or move the data to a data disk) and shut it down. A GPT needs its "

@@ -92,6 +92,9 @@ def allowed(image: Image) -> Iterator[Outcome]:
             Text(f"{table.kind.upper()} is allowed here.", f"此处允许使用 {table.kind.upper()}。"), seen
         )
         return
+    if table.kind == "none":
+        yield not_judged(Text("There is no partition table.", "没有分区表。"), seen)
+        return
     system, system_zh = {"linux": ("Linux", "Linux"), "windows": ("Windows", "Windows")}.get(
         family, ("this", "该")
     )
