@@ -65,15 +65,16 @@ CRASH = "imgtool.crash"
 
 
 def report_of_crash(path: Path, request: Request, cause: str) -> ImageReport:
-    """The report on an image whose reading crashed. cause: the signal's name, or an exit code."""
+    """The report on an image whose reading crashed. cause: the signal's name, an exit code, or the limit passed."""
     finding = Finding(
         id=CRASH,
         status=Status.UNKNOWN,
         severity=Severity.ERROR,
         title=Text("Reading the image", "读取镜像"),
         message=Text(
-            en="imgtool crashed while it read this image. Please report it, with the image if you can.",
-            zh="imgtool 在读取该镜像时崩溃。请反馈此问题，如有可能请附上镜像。",
+            en="imgtool crashed, or was stopped, while it read this image."
+            " Please report it, with the image if you can.",
+            zh="imgtool 在读取该镜像时崩溃或被终止。请反馈此问题，如有可能请附上镜像。",
         ),
         evidence=(cause,),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from imgtool.report.model import ImageReport
     from imgtool.rules import Target
 
+# Seconds for one image. Everything that reads an image is bounded far below; this is for what is not known.
+LONGEST = 120.0
 FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
 
 
@@ -139,7 +142,8 @@ def _judged(images: Sequence[Path], request: Request, jobs: int) -> Iterator[Ima
     from imgtool.cli.workers import Crashed, in_processes
     from imgtool.judging import judge, report_of_crash
 
-    answers = in_processes(lambda path: judge(path, request), images, jobs, request.options.debug)
+    limit = math.inf if request.options.deep else LONGEST
+    answers = in_processes(lambda path: judge(path, request), images, jobs, request.options.debug, limit)
     for path, answer in zip(images, answers, strict=True):
         yield report_of_crash(path, request, answer.cause) if isinstance(answer, Crashed) else answer
 

@@ -7,6 +7,7 @@ image.
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import pickle
 import select
@@ -40,14 +41,19 @@ class _Worker:
     pipe: int
     life: int
     content: bytearray
+    deadline: float
 
 
 def in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], jobs: int = 1, debug: bool = False
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    jobs: int = 1,
+    debug: bool = False,
+    limit: float = math.inf,
 ) -> Iterator[Result | Crashed]:
     """work(item) for each, `jobs` at a time, in the order of the items.
 
-    Results are pickled. debug: a worker that fails shows its traceback. However this ends, no worker is left:
+    Results are pickled. limit: seconds after which a worker without an answer is killed. debug: a worker that fails shows its traceback. However this ends, no worker is left:
     they get SIGTERM, unwind, and SIGKILL 5 s later. When this process is killed outright, the kernel sends
     the SIGTERM: they watch a pipe that closes.
     """
@@ -59,15 +65,22 @@ def in_processes(
             while started < len(items) and len(running) < jobs:
                 with _signals_held():
                     worker = _start(partial(work, items[started]), started, list(running.values()), debug)
+                    worker.deadline = monotonic() + limit
                     running[worker.pipe] = worker
                 started += 1
-            for pipe in _readable(list(running)):
+            for pipe in _readable(list(running), _until(min(it.deadline for it in running.values()))):
                 worker = running[pipe]
                 if piece := os.read(pipe, 1 << 20):
                     worker.content += piece
                     continue
                 done[worker.number] = _answer(worker)
                 del running[pipe]
+                _close(worker)
+            for worker in [it for it in running.values() if it.deadline <= monotonic()]:
+                os.kill(worker.pid, signal.SIGKILL)
+                os.waitpid(worker.pid, 0)
+                done[worker.number] = Crashed(f"no answer within {limit:g} s")
+                del running[worker.pipe]
                 _close(worker)
             while given in done:
                 yield done.pop(given)
@@ -84,6 +97,11 @@ def _signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _until(deadline: float) -> int | None:
+    """Milliseconds to wait for it; None for ever."""
+    return None if deadline == math.inf else max(0, math.ceil((deadline - monotonic()) * 1000))
 
 
 def _readable(pipes: list[int], wait_ms: int | None = None) -> list[int]:
@@ -106,7 +124,7 @@ def _start(task: Callable[[], object], number: int, others: list[_Worker], debug
         _work_and_exit(task, watched, writing, debug)
     os.close(writing)
     os.close(watched)
-    return _Worker(number, pid, reading, life, bytearray())
+    return _Worker(number, pid, reading, life, bytearray(), math.inf)
 
 
 def _work_and_exit(task: Callable[[], object], watched: int, answer: int, debug: bool) -> NoReturn:

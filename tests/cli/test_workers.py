@@ -52,6 +52,12 @@ def test_a_worker_that_stumbles_is_told_from_the_others() -> None:
     ]
 
 
+def test_a_worker_without_an_answer_is_killed_at_its_limit() -> None:
+    found = list(in_processes(lambda number: time.sleep(600 if number == 1 else 0), range(3), 2, limit=0.5))
+    assert found == [None, Crashed("no answer within 0.5 s"), None]
+    assert children() == []
+
+
 def test_leaving_early_ends_the_workers() -> None:
     results = in_processes(lambda number: time.sleep(600 if number else 0), range(3), 3)
     assert next(results) is None
