@@ -65,7 +65,7 @@ CRASH = "imgtool.crash"
 
 
 def report_of_crash(path: Path, request: Request, cause: str) -> ImageReport:
-    """The report on an image whose reading crashed. cause: the signal's name, an exit code, or the limit passed."""
+    """The report on an image whose reading crashed. cause: a signal's name, an exit code, a limit passed."""
     finding = Finding(
         id=CRASH,
         status=Status.UNKNOWN,

@@ -53,9 +53,10 @@ def in_processes(
 ) -> Iterator[Result | Crashed]:
     """work(item) for each, `jobs` at a time, in the order of the items.
 
-    Results are pickled. limit: seconds after which a worker without an answer is killed. debug: a worker that fails shows its traceback. However this ends, no worker is left:
-    they get SIGTERM, unwind, and SIGKILL 5 s later. When this process is killed outright, the kernel sends
-    the SIGTERM: they watch a pipe that closes.
+    Results are pickled. limit: seconds after which a worker without an answer is killed. debug: a worker
+    that fails shows its traceback. However this ends, no worker is left: they get SIGTERM, unwind, and
+    SIGKILL 5 s later. When this process is killed outright, the kernel sends the SIGTERM: they watch a pipe
+    that closes.
     """
     running: dict[int, _Worker] = {}
     done: dict[int, Result | Crashed] = {}
