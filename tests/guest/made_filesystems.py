@@ -42,6 +42,7 @@ def run(*command: str | Path) -> str:
 def fill(folder: Path, names: int = 400) -> Path:
     """Files of every size class, links short and long, holes, a directory of many names."""
     (folder / "etc").mkdir(parents=True)
+    folder.chmod(0o755)  # what mke2fs gives the top folder, whatever the umask made of it
     (folder / "etc/os-release").write_text("ID=debian\n")
     (folder / "etc/empty").write_bytes(b"")
     (folder / "etc/secret").write_text("root:*:1:0:99999:7:::\n")
