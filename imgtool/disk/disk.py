@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
     from imgtool.disk.volumes import Volume, VolumeGroup
 
-OPENED = ("raw", "qcow2", "vmdk", "vhd")
-
 
 class Disk:
     """A disk's bytes, and what lies on them; each part is read when first asked for."""
@@ -57,7 +55,7 @@ def open_disk(file: ImageFile) -> Iterator[Disk]:
     """
     if file.hazards:
         raise UnsafeImage(_unsafe(file))
-    if file.format not in OPENED:
+    if file.qemu_format is None:
         raise CannotRead(
             Text(
                 en=f"Images of format {file.format} are not opened; convert it first.",
@@ -65,7 +63,11 @@ def open_disk(file: ImageFile) -> Iterator[Disk]:
             )
         )
     with ExitStack() as opened:
-        yield Disk(opened.enter_context(_direct(file)) if _is_plain(file) else _served(file, opened))
+        yield Disk(
+            opened.enter_context(_direct(file))
+            if _is_plain(file)
+            else _served(file, file.qemu_format, opened)
+        )
 
 
 def _is_plain(file: ImageFile) -> bool:
@@ -76,10 +78,9 @@ def _direct(file: ImageFile) -> RawBlocks:
     return RawBlocks(file.path, None if file.format == "raw" else file.virtual_size)
 
 
-def _served(file: ImageFile, opened: ExitStack) -> Blocks:
+def _served(file: ImageFile, driver: str, opened: ExitStack) -> Blocks:
     from imgtool.disk.nbd import serve
 
-    driver = file.qemu_format or {"vhd": "vpc"}.get(file.format, file.format)
     # a VHD's size is its footer's, not the one that its geometry rounds it to
     options = {"force_size_calc": "current_size"} if driver == "vpc" else {}
     return Cached(opened.enter_context(serve(file.path, driver, options)))

@@ -103,7 +103,7 @@ def read_header(data: bytes) -> Header | None:
         flags=int(raw.flags),
         capacity=int(raw.capacity) * SECTOR,
         grain_size=int(raw.grain_size) * SECTOR,
-        descriptor_offset=int(raw.descriptor_offset) * SECTOR,
+        descriptor_offset=int(raw.descriptor_offset) * SECTOR % (1 << 64),  # as QEMU's 64 bits have it
         descriptor_size=int(raw.descriptor_size) * SECTOR,
         entries_per_table=int(raw.entries_per_table),
         redundant_directory=int(raw.redundant_directory_offset) * SECTOR if redundant else None,
@@ -157,9 +157,10 @@ def _sparse(source: Source) -> ImageFile:
 def _embedded(source: Source, header: Header) -> Descriptor | None:
     if not header.descriptor_offset:
         return None
-    length = min(header.descriptor_size or vmdk_descriptor.MAX_SIZE, vmdk_descriptor.MAX_SIZE)
-    # A size that is too small would hide a part that QEMU still reads: it takes at least 20 sectors.
-    text = source.read(header.descriptor_offset, max(length, 20 * SECTOR))
+    # The size that the header gives would hide a part that QEMU still reads: it goes by its own limit.
+    text = source.read(header.descriptor_offset, vmdk_descriptor.MAX_SIZE)
+    if header.capacity:  # then it is only asked for a parent, in 20 sectors; behind it lies data
+        text = text[: max(header.descriptor_size or len(text), 20 * SECTOR)]
     return vmdk_descriptor.read(text) if text.strip(b"\0") else None
 
 

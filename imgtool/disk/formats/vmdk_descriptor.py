@@ -26,9 +26,12 @@ NO_PARENT = "ffffffff"
 SPARSE_TYPES = {"SPARSE", "VMFSSPARSE", "SESPARSE"}
 DEVICE_TYPES = {"VMFSRDM", "VMFSRAW"}
 
-# QEMU reads an extent with sscanf, for which a line end is as good as a blank: so may we.
+LARGEST_NUMBER = (1 << 63) - 1
+# QEMU reads an extent with sscanf: a line end is as good as a blank, a number may have a sign and any length
+# (too large a one is the largest there is), and nothing need part it from the type. What QEMU takes for an
+# extent must never escape this.
 _EXTENT = re.compile(
-    rb'^[^\S\n]*([A-Z]+)\s+(\d{1,19})\s+([A-Z0-9]+)(?:\s*"([^"\r\n]*)"(?:\s+(\d{1,19}))?)?', re.M | re.I
+    rb'^[^\S\n]*([A-Z]+)\s+(\+?\d+)\s*([A-Z][A-Z0-9]*)(?:\s*"([^"\r\n]*)"(?:\s*(\+?\d+))?)?', re.M | re.I
 )
 _SETTING = re.compile(rb'^[^\S\n]*([\w.]+)[^\S\n]*=[^\S\n]*"?([^"\r\n]*)', re.M)
 
@@ -78,10 +81,10 @@ def read(text: bytes) -> Descriptor:
     extents = tuple(
         Extent(
             access=found[1].decode().upper(),
-            size=int(found[2]) * SECTOR,
+            size=_number(found[2]) * SECTOR,
             type=found[3].decode().upper(),
             name=found[4] or b"",
-            offset=int(found[5] or 0) * SECTOR,
+            offset=_number(found[5] or b"0") * SECTOR,
         )
         for found, _ in zip(_EXTENT.finditer(text), range(MAX_EXTENTS + 1), strict=False)
     )
@@ -94,6 +97,11 @@ def read(text: bytes) -> Descriptor:
     elif content_id.rjust(8, "0") != NO_PARENT:
         parent = b"parentCID=" + content_id.encode()
     return Descriptor(escaped(settings.get("createtype", b""), 40), extents, parent)
+
+
+def _number(digits: bytes) -> int:
+    significant = digits.lstrip(b"+0") or b"0"
+    return min(int(significant[:20]), LARGEST_NUMBER)
 
 
 def embedded_hazards(descriptor: Descriptor) -> Iterator[Hazard]:
@@ -134,14 +142,15 @@ def describe(source: Source, descriptor: Descriptor | None = None) -> ImageFile:
                 damage.append(looked_at)
         else:
             other_files[looked_at[0]] = looked_at[1]
-    if not 0 < len(descriptor.extents) <= MAX_EXTENTS:
-        en, zh = ("too many", "过多的") if descriptor.extents else ("no", "任何")
+    if len(descriptor.extents) > MAX_EXTENTS:  # those after them were not looked at
+        hazards.append(Hazard("extent_elsewhere", f"(more than {MAX_EXTENTS} extents)"))
+    if not descriptor.extents:
         damage.append(
             Damage(
                 "header_invalid",
                 Text(
-                    en=f"The descriptor is damaged: it names {en} files that hold the disk.",
-                    zh=f"描述文件已损坏：{'没有' if en == 'no' else '列出了'}{zh}数据文件。",
+                    en="The descriptor is damaged: it names no files that hold the disk.",
+                    zh="描述文件已损坏：没有任何数据文件。",
                 ),
             )
         )

@@ -192,6 +192,19 @@ def test_capacity_0_makes_the_embedded_descriptor_the_disk(tmp_path: Path) -> No
     assert file.qemu_format is None
 
 
+def test_an_extent_deep_in_the_descriptor_of_capacity_0_is_a_hazard(tmp_path: Path) -> None:
+    """QEMU does not ask the header how long that descriptor is."""
+    descriptor = one_extent(extents=" " * 20 * SECTOR + '\nRW 8 FLAT "/etc/shadow" 0')
+    image = sparse(tmp_path / "a.vmdk", descriptor, capacity=0, descriptor_size=1)
+    assert hazards_of(probe(image)) == ["extent_elsewhere"]
+
+
+def test_the_place_of_the_descriptor_is_counted_in_64_bits_as_qemu_does(tmp_path: Path) -> None:
+    descriptor = one_extent(extents='RW 8 FLAT "/etc/shadow" 0')
+    image = sparse(tmp_path / "a.vmdk", descriptor, capacity=0, descriptor_offset=(1 << 55) + 1)
+    assert hazards_of(probe(image)) == ["extent_elsewhere"]
+
+
 def test_a_parent_is_a_hazard(tmp_path: Path) -> None:
     descriptor = one_extent(parent="01234567") + 'parentFileNameHint="base.vmdk"\n'
     file = probe(sparse(tmp_path / "a.vmdk", descriptor))
