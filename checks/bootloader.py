@@ -189,7 +189,7 @@ def _hardware(spec: str) -> bool:
 
 
 def _judged(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
-    from imgtool.guest.devices import kernel_name, resolve
+    from imgtool.guest.devices import is_passing_link, kernel_name, resolve
 
     evidence = f"{entry.source}: root={spec}"
     if not spec:
@@ -215,7 +215,7 @@ def _judged(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
             evidence,
             remedy=_remedy(guest, entry, spec),
         )
-    if _hardware(spec) or spec.startswith(("/dev/disk/by-id/", "/dev/disk/by-path/")):
+    if _hardware(spec) or is_passing_link(spec):
         return broken(
             Text(
                 en=f"root={spec} names the old machine's disk; on the platform it is /dev/{PLATFORM_DISK}.",

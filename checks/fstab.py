@@ -22,7 +22,6 @@ MOST_FAULTS = 64  # named one by one; a hostile table could have thousands
 NOT_STORAGE = re.compile(
     r"/dev/(cdrom|cdrw|dvd|dvdrw|sr|scd|fd|floppy|loop|zram|ram|shm|fuse|nbd|pmem)[0-9]*"
 )
-PASSING_LINKS = re.compile(r"/dev/disk/(by-id|by-path|by-dname|by-diskseq|azure|by-loop-ref)/.+")
 HIDING = ("crypto_LUKS", "BitLocker", "zfs_member", "bcache", "VMFS_volume_member", "drbd")
 # The platform's own name for its first disk (ref 06)
 PLATFORM_DISK = "vda"
@@ -264,9 +263,10 @@ def device_names(image: Image) -> Iterator[Outcome]:
     """fstab names this disk's volumes by UUID, label or logical volume, not by a name that changes.
 
     The disk is a virtio disk after the import, `/dev/vda`: `/dev/sda1`, `/dev/xvda1` and `/dev/hda1` are no
-    longer there, and neither are links by controller or serial number (`/dev/disk/by-id`, `by-path`). The
-    boot stops in emergency mode. Lines that the boot does not wait for, swap, and `/dev/vda1` itself (right
-    here, wrong as soon as a disk is added before it) are warnings.
+    longer there, and neither are links by controller or serial number (`/dev/disk/by-path`, most of `by-id`;
+    `by-id/dm-uuid-LVM-...` is a logical volume, and stays). The boot stops in emergency mode. Lines that the
+    boot does not wait for, swap, and `/dev/vda1` itself (right here, wrong as soon as a disk is added before
+    it) are warnings.
 
     Evidence: the line, with its number. Example: `/etc/fstab:1: /dev/sda1 / ext4 defaults 0 1`. The fix
     writes the UUID of that very volume.
@@ -317,11 +317,11 @@ def of_other_disk(guest: LinuxGuest, entry: FstabEntry) -> bool:
 
 def by_passing_name(guest: LinuxGuest, entry: FstabEntry) -> bool:
     """The line names this disk by the kernel's name for it, or any disk by where it is attached."""
-    from imgtool.guest.devices import kernel_name
+    from imgtool.guest.devices import is_passing_link, kernel_name
 
     if not entry.needs_device or of_other_disk(guest, entry):
         return False
-    return kernel_name(entry.spec) is not None or bool(PASSING_LINKS.fullmatch(entry.spec))
+    return kernel_name(entry.spec) is not None or is_passing_link(entry.spec)
 
 
 def line_of(entry: FstabEntry, spec: str, kind: str | None = None) -> str:
@@ -390,7 +390,9 @@ def _cannot_tell(guest: LinuxGuest, entry: FstabEntry) -> bool:
         return True
     if not all(group.complete for group in guest.disk.groups) and meant is not None:
         return True
-    return "linux_raid_member" in types and (meant is not None or entry.spec.startswith("/dev/md"))
+    return "linux_raid_member" in types and (
+        meant is not None or entry.spec.startswith(("/dev/md", "/dev/disk/by-id/md-"))
+    )
 
 
 def _untold(entry: FstabEntry) -> Outcome:

@@ -43,9 +43,10 @@ class PhysicalVolume:
 
 @dataclass(frozen=True)
 class LogicalVolume:
-    """One visible volume: its bytes, or why they can't be read. size in bytes."""
+    """One visible volume: its bytes, or why they can't be read. size in bytes; uuid "" where it has none."""
 
     name: str
+    uuid: str
     size: int
     content: Blocks | Text
 
@@ -246,7 +247,8 @@ class _Reader:
             size = sum(_whole(segment, "extent_count") for segment in self._segments(name)) * self.extent
         except BadMetadata:
             size = 0
-        return LogicalVolume(name, min(size, LARGEST_VOLUME), content)
+        uuid = str(self.logical.get(name, {}).get("id", ""))
+        return LogicalVolume(name, uuid, min(size, LARGEST_VOLUME), content)
 
     def _kind(self, name: str) -> str:
         segments = self._segments(name)

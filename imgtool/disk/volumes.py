@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from imgtool.disk.blocks import Blocks, ReadFailed, Slice, Unreadable
 from imgtool.disk.partitions import Partition, PartitionTable
 from imgtool.disk.signatures import Signature, identify
 from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.disk.lvm import Group, LogicalVolume
 
 LAST_PARTITION = 255  # Linux makes no device for later ones (DISK_MAX_PARTS)
 
@@ -57,7 +60,7 @@ def find_volumes(blocks: Blocks, table: PartitionTable) -> tuple[tuple[Volume, .
         names = tuple(logical.name for logical in group.volumes)
         groups.append(VolumeGroup(group.name, not group.missing, group.missing, names))
         for logical in group.volumes:
-            devices = (_mapper_name(group.name, logical.name), f"/dev/{group.name}/{logical.name}")
+            devices = _device_names(group, logical)
             name = f"{group.name}/{logical.name}"
             if isinstance(logical.content, Text):
                 content = Unreadable(logical.size, logical.content.en)
@@ -107,5 +110,13 @@ def _mirror(volume: Volume) -> Volume | None:
     return _volume(f"md of {volume.name}", "md", inside, None, devices)
 
 
-def _mapper_name(group: str, volume: str) -> str:
-    return f"/dev/mapper/{group.replace('-', '--')}-{volume.replace('-', '--')}"
+def _device_names(group: Group, logical: LogicalVolume) -> tuple[str, ...]:
+    """What udev's 13-dm-disk.rules and LVM's own rules call it; the installer of Ubuntu writes dm-uuid."""
+    mapped = f"{group.name.replace('-', '--')}-{logical.name.replace('-', '--')}"
+    uuid = f"{group.uuid}{logical.uuid}".replace("-", "")
+    return (
+        f"/dev/mapper/{mapped}",
+        f"/dev/{group.name}/{logical.name}",
+        f"/dev/disk/by-id/dm-name-{mapped}",
+        *((f"/dev/disk/by-id/dm-uuid-LVM-{uuid}",) if len(uuid) == 64 else ()),
+    )

@@ -17,6 +17,10 @@ FIRST_DISKS = frozenset({"sda", "hda", "vda", "xvda", "nvme0n1", "mmcblk0"})
 _KERNEL_NAME = re.compile(
     r"/dev/((?:[shv]d|xvd|ubd)[a-z]{1,3})([0-9]{1,3})?|/dev/((?:nvme\d{1,3}n|mmcblk)\d{1,3})(?:p(\d{1,3}))?"
 )
+# udev's links by controller, serial number or place; those of device-mapper and md say what is on the disk
+_PASSING_LINK = re.compile(
+    r"/dev/disk/(by-id/(?!(dm|md)-(name|uuid)-)|by-path/|by-dname/|by-diskseq/|azure/|by-loop-ref/).+"
+)
 _LINKS = {"by-uuid": "UUID", "by-label": "LABEL", "by-partuuid": "PARTUUID", "by-partlabel": "PARTLABEL"}
 _NO_FILESYSTEM = frozenset({"LVM2_member", "linux_raid_member"})
 
@@ -36,6 +40,11 @@ def kernel_name(spec: str) -> KernelName | None:
         return None
     disk, number = (found[1], found[2]) if found[1] else (found[3], found[4])
     return KernelName(disk, int(number) if number else None)
+
+
+def is_passing_link(spec: str) -> bool:
+    """Whether it is a link that is gone, or means another volume, once the disk is on another machine."""
+    return _PASSING_LINK.fullmatch(spec) is not None
 
 
 def tag(spec: str) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from imgtool.checks.fstab import data_disk, device_names, fstab
 
+from imgtool.disk.volumes import Volume
 from imgtool.guest.fstab import parse_fstab
 from tests.checks.linux_guest import ROOT, ROOT_UUID, image, judge, level, levels, only, remedy, volume
 
@@ -109,6 +110,15 @@ def test_a_root_by_dev_sda1_gets_the_roots_own_uuid(tmp_path: Path) -> None:
     mended = applied(text, remedy(outcome), tmp_path)
     assert mended == f"# static\nUUID={ROOT_UUID} / ext4 errors=remount-ro 0 1\n"
     assert errors(mended) == []
+
+
+def test_ubuntus_name_for_its_logical_volume_stays_and_one_that_is_not_here_is_absent() -> None:
+    link = f"/dev/disk/by-id/dm-uuid-LVM-{'x' * 64}"
+    root = Volume("ubuntu-vg/ubuntu-lv", "lv", ROOT.blocks, ROOT.signature, None, (link,))
+    assert errors(f"{link} / ext4 defaults 0 1\n", volumes=(root,)) == []
+    assert levels(device_names, table(f"{link} / ext4 defaults 0 1\n", volumes=(root,))) == ["kept"]
+    gone = f"{link}\t/ ext4 defaults 0 1\n/dev/disk/by-id/dm-uuid-LVM-{'y' * 64} /srv ext4 defaults 0 2\n"
+    assert errors(gone, volumes=(root,)) == ["linux.fstab"]
 
 
 def test_a_root_on_what_was_the_second_disk_is_a_device_name_and_no_data_disk() -> None:

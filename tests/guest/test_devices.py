@@ -32,7 +32,13 @@ def volume(
 ROOT = volume(1, "ext4", "6a2d1f0e-5b1c-4d56-9c1e-2f60b4a1d201", "root fs", part="1b2c3d4e-01", name="ROOT")
 ESP = volume(2, "vfat", "ABCD-1234", "EFI", part="1b2c3d4e-02")
 PV = volume(3, "LVM2_member", "aaaaaa-bbbb", part="1b2c3d4e-03")
-LV = Volume("vg/data", "lv", None, Signature("xfs", "11-22"), None, ("/dev/mapper/vg-data", "/dev/vg/data"))  # type: ignore[arg-type]
+LV_NAMES = (
+    "/dev/mapper/vg-data",
+    "/dev/vg/data",
+    "/dev/disk/by-id/dm-name-vg-data",
+    f"/dev/disk/by-id/dm-uuid-LVM-{'x' * 64}",
+)
+LV = Volume("vg/data", "lv", None, Signature("xfs", "11-22"), None, LV_NAMES)  # type: ignore[arg-type]
 DISK: Any = SimpleNamespace(volumes=(ROOT, ESP, PV, LV))
 
 
@@ -57,6 +63,9 @@ DISK: Any = SimpleNamespace(volumes=(ROOT, ESP, PV, LV))
         ("/dev/mapper/vg-data", LV),
         ("/dev/vg/data", LV),
         ("/dev/mapper/vg-other", "unknown"),
+        ("/dev/disk/by-id/dm-name-vg-data", LV),
+        (f"/dev/disk/by-id/dm-uuid-LVM-{'x' * 64}", LV),
+        (f"/dev/disk/by-id/dm-uuid-LVM-{'y' * 64}", "unknown"),
         ("/dev/sda1", ROOT),
         ("/dev/vda2", ESP),
         ("/dev/nvme0n1p1", ROOT),
