@@ -159,7 +159,7 @@ def _without_initramfs(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> It
             zh=f"默认菜单项没有为内核 {found.version} 指定 initramfs，内核将无法找到 root={root}。",
         ),
         f"{entry.source}: {entry.title}",
-        remedy=_initramfs_remedy(guest, found.version),
+        remedy=_give_initramfs(guest, found.version),
     )
 
 
@@ -176,6 +176,15 @@ def _version(path: str) -> str:
 def _initramfs_remedy(guest: LinuxGuest, version: str) -> Text | None:
     command = guest.release.initramfs_command(version) if version else ""
     return Text.same(command) if command else None
+
+
+@if_known
+def _give_initramfs(guest: LinuxGuest, version: str) -> Text | None:
+    """Make the initramfs, then the configuration that names it."""
+    loader = guest.bootloader
+    later = guest.release.bootloader_command(loader.config_path or "") if loader.kind == "grub2" else ""
+    commands = [it for it in (guest.release.initramfs_command(version) if version else "", later) if it]
+    return Text.same(" && ".join(commands)) if commands else None
 
 
 @if_known

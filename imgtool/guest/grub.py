@@ -131,10 +131,22 @@ class _Reading:
                 below = self._expanded(inner, inner.menu, f"{title} > ", depth + 1)
                 nodes.append((entry, below[0][1] if below else None, below))
                 continue
-            made = self._made(inner, entry, title)
+            made = self._made(self._second_try(run, entry, inner), entry, title)
             self.entries.append(made)
             nodes.append((entry, made, []))
         return nodes
+
+    def _second_try(self, run: Run, entry: Entry, first: Run) -> Run:
+        """What GRUB starts after the first try has ended in a panic: Ubuntu's cloud images have the entry try
+        without an initramfs first, and note `initrdfail=1` for the next boot, which gives one."""
+        loaded = first.loaded
+        panics = any(word.startswith("panic=") for word in loaded.arguments)
+        if loaded.initrds or not panics or first.variables.get("initrdfail") != "1":
+            return first
+        before, run.variables = run.variables, first.variables
+        second = run.inside(entry)
+        run.variables = before
+        return second if second.loaded.initrds else first
 
     def _made(self, run: Run, entry: Entry, title: str) -> BootEntry:
         loaded = run.loaded

@@ -33,7 +33,7 @@ def test_a_kernel_with_all_that_belongs_to_it_is_kept() -> None:
         ({INITRD: b""}, f"mkinitramfs -o {INITRD} {V}"),
         (without_modules(), f"linux-image-{V}"),
         ({INITRD: initramfs(OLD)}, f"mkinitramfs -o {INITRD} {V}"),
-        ({CFG: grub_cfg(initrd="")}, f"mkinitramfs -o {INITRD} {V}"),
+        ({CFG: grub_cfg(initrd="")}, f"mkinitramfs -o {INITRD} {V} && update-grub"),
     ],
 )
 def test_what_is_missing_is_one_error_with_its_remedy(changes: dict[str, Any], remedy: str) -> None:
@@ -57,6 +57,39 @@ def test_a_kernel_with_everything_built_in_needs_no_initramfs() -> None:
     assert levels(kernel, guest_image(changes)) == ["kept"]
     changes[CFG] = grub_cfg(f"root=UUID={ROOT_UUID}", initrd="")
     assert levels(kernel, guest_image(changes)) == ["error"]
+
+
+UBUNTU = f"""\
+if [ -s $prefix/grubenv ]; then
+  set have_grubenv=true
+  load_env
+fi
+function initrdfail {{
+    if [ -n "${{have_grubenv}}" ]; then if [ -n "${{partuuid}}" ]; then
+      if [ -z "${{initrdfail}}" ]; then
+        set initrdfail=1
+      fi
+      save_env initrdfail
+    fi; fi
+}}
+set partuuid=11223344-01
+menuentry 'Ubuntu' --class ubuntu {{
+  if [ "${{initrdfail}}" = 1 ]; then
+    linux /boot/vmlinuz-{V} root=PARTUUID=11223344-01 ro console=ttyS0
+    initrd /boot/initrd.img-{V}
+  else
+    linux /boot/vmlinuz-{V} root=PARTUUID=11223344-01 ro console=ttyS0 panic=-1
+  fi
+  initrdfail
+}}
+"""
+
+
+def test_ubuntus_first_try_without_an_initramfs_is_no_fault_where_a_second_with_one_follows() -> None:
+    files: dict[str, Any] = {CFG: UBUNTU, "/boot/grub/grubenv": "# GRUB Environment Block\n"}
+    assert only(kernel, guest_image(files)).evidence[1] == INITRD
+    assert levels(kernel, guest_image({CFG: UBUNTU})) == ["error"]
+    assert levels(kernel, guest_image({**files, INITRD: None})) == ["error"]
 
 
 def test_a_kernel_that_no_package_brought_is_a_warning() -> None:
