@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.errors import ImgtoolError
+from imgtool.errors import CannotRead, ImgtoolError
+from imgtool.remedy import drop_argument
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -228,8 +229,8 @@ def _why(reason: Disabled, count: int) -> Text:
     name = reason.name
     if reason.what == "argument":
         return Text(
-            "The kernel argument cloud-init=disabled switches cloud-init off.",
-            "内核参数 cloud-init=disabled 禁用了 cloud-init。",
+            f"The kernel argument {name} switches cloud-init off.",
+            f"内核参数 {name} 禁用了 cloud-init。",
         )
     if reason.what == "file":
         return Text(f"The file {name} switches cloud-init off.", f"文件 {name} 禁用了 cloud-init。")
@@ -250,16 +251,9 @@ def _enable(guest: LinuxGuest, reasons: list[Disabled]) -> Text | None:
     if first.what == "file":
         return Text.same(f"rm {first.proof}")
     if first.what == "policy":
-        return Text.same("rm /etc/cloud/ds-identify.cfg")
+        return Text.same("sed -i '/^[ \\t]*policy[ \\t]*:/d' /etc/cloud/ds-identify.cfg")
     if first.what == "argument":
-        config = _bootloader_config(guest)
-        rebuild = guest.release.bootloader_command(config) if config else ""
-        command = "sed -i 's/ *cloud-init=disabled//' /etc/default/grub" + (
-            f" && {rebuild}" if rebuild else ""
-        )
-        if config and not rebuild:
-            command = f"sed -i 's/ *cloud-init=disabled//' {config}"
-        return Text(f"Take the argument out:\n{command}", f"请去掉该参数：\n{command}")
+        return _without_argument(guest, first.name)
     if any(reason.what == "missing" for reason in reasons):
         return _install(guest, "cloud-init", again=True)
     names = " ".join(reason.name for reason in reasons)
@@ -419,21 +413,17 @@ def _write_list(names: tuple[str, ...], place: str) -> Text:
 def _unforce(guest: LinuxGuest, said: str) -> Text:
     if said.startswith("/etc/"):
         return Text.same("sed -i '/^[ \\t]*datasource[ \\t]*:/d' /etc/cloud/ds-identify.cfg")
-    config = _bootloader_config(guest)
-    rebuild = guest.release.bootloader_command(config) if config else ""
-    where = "/etc/default/grub" + (f", then run {rebuild}" if rebuild else "")
-    return Text(
-        f"Take the argument {said[:80]} out of the kernel command line: edit {where}.",
-        f"请从内核命令行去掉参数 {said[:80]}：编辑 /etc/default/grub"
-        + (f" 后执行 {rebuild}。" if rebuild else "。"),
-    )
+    return _without_argument(guest, said)
 
 
-def _bootloader_config(guest: LinuxGuest) -> str:
+def _without_argument(guest: LinuxGuest, argument: str) -> Text:
     try:
-        return guest.bootloader.config_path or ""
-    except ImgtoolError:
-        return ""
+        command = drop_argument(guest, argument)
+    except CannotRead:
+        command = ""
+    en = f"Take {argument[:80]} out of the kernel command line"
+    zh = f"请从内核命令行去掉 {argument[:80]}"
+    return Text(f"{en}:\n{command}", f"{zh}：\n{command}") if command else Text(f"{en}.", f"{zh}。")
 
 
 def _arguments(guest: LinuxGuest) -> str | None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 from imgtool.errors import CannotRead
 from imgtool.text import Text
 
+if TYPE_CHECKING:
+    from imgtool.guest.linux import LinuxGuest
+
+GRUB_DEFAULTS = "/etc/default/grub"
+LARGEST_CONFIG = 10 << 20  # bytes
 Arguments = ParamSpec("Arguments")
 
 
@@ -23,3 +29,31 @@ def if_known(make: Callable[Arguments, Text | None]) -> Callable[Arguments, Text
             return None
 
     return made
+
+
+def drop_argument(guest: LinuxGuest, argument: str) -> str:
+    """The line that takes an argument out of the kernel command line for good; "" where none is known.
+
+    It goes out of the files that hold it: what grub-mkconfig reads, where GRUB's configuration is made by
+    that, and Boot Loader Specification entries, which are written once for each kernel. Raises CannotRead.
+    """
+    loader = guest.bootloader
+    config = loader.config_path or ""
+    source = re.sub(r":[0-9]+$", "", loader.default.source if loader.default else config)
+    expression = "s| *" + re.sub(r"([].*^$|\\[])", r"\\\1", argument) + "||"
+    edit = "sed -i '" + expression.replace("'", "'\\''") + "' "
+
+    def holding(*paths: str) -> str:
+        return " ".join(
+            path for path in paths if argument in (guest.tree.text_if_there(path, LARGEST_CONFIG) or "")
+        )
+
+    defaults = holding(GRUB_DEFAULTS, *guest.tree.glob(f"{GRUB_DEFAULTS}.d/*.cfg"))
+    rebuild = guest.release.bootloader_command(config) if loader.kind == "grub2" else ""
+    if loader.kind == "grub2" and "/loader/entries/" in source:
+        grubby = f'grubby --update-kernel=ALL --remove-args="{argument}"'
+        return f"{edit}{defaults} && {grubby}" if defaults else grubby
+    if defaults and rebuild:
+        return f"{edit}{defaults} && {rebuild}"
+    own = holding(source)
+    return f"{edit}{own}" if own else ""

@@ -166,7 +166,7 @@ def _requirements(tree: Tree, package: str) -> list[str]:
 class Disabled:
     """One thing that keeps cloud-init from starting. what: its kind; proof: the file, unit or argument."""
 
-    what: Literal["file", "argument", "policy", "unit", "masked", "missing", "target", "environment"]
+    what: Literal["file", "argument", "policy", "unit", "masked", "missing"]
     name: str
     proof: str
 
@@ -205,11 +205,13 @@ def what_disables(tree: Tree, services: Services, arguments: str, config: CloudC
         and not tree.exists(ENABLED_FILE)
     ):
         found.append(Disabled("file", DISABLED_FILE, DISABLED_FILE))
-    policy = next(
-        (word.partition("=")[2] for word in words if word.startswith("ci.di.policy=")), config.policy
-    )
+    spoken = [word for word in words if word.startswith("ci.di.policy=")]
+    policy = spoken[-1].partition("=")[2] if spoken else config.policy
     if policy.split(",")[0].strip() == "disabled":
-        found.append(Disabled("policy", "ds-identify", f"/etc/cloud/ds-identify.cfg: policy: {policy}"))
+        if spoken:
+            found.append(Disabled("argument", spoken[-1], spoken[-1]))
+        else:
+            found.append(Disabled("policy", "ds-identify", f"/etc/cloud/ds-identify.cfg: policy: {policy}"))
     for state in service_states(services):
         if state.starts:
             continue

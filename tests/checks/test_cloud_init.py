@@ -79,9 +79,23 @@ def test_a_file_that_switches_it_off_is_removed() -> None:
 
 
 def test_a_kernel_argument_that_switches_it_off_is_taken_out_and_grub_written_afresh() -> None:
-    outcome = only(enabled, cloud(arguments="ro cloud-init=disabled"))
+    files = {
+        "/etc/default/grub": 'GRUB_CMDLINE_LINUX="quiet"\n',
+        "/etc/default/grub.d/50-cloud.cfg": 'GRUB_CMDLINE_LINUX_DEFAULT="ro cloud-init=disabled"\n',
+    }
+    outcome = only(enabled, cloud(files, arguments="ro cloud-init=disabled"))
     assert level(enabled, outcome) == "error"
-    assert remedy(outcome).endswith("/etc/default/grub && update-grub")
+    assert remedy(outcome).endswith(" /etc/default/grub.d/50-cloud.cfg && update-grub")
+
+
+def test_the_policy_is_said_where_it_stands() -> None:
+    outcome = only(enabled, cloud(arguments="ro ci.di.policy=disabled"))
+    assert (outcome.evidence, "ci.di.policy=disabled" in outcome.message.zh) == (
+        ("ci.di.policy=disabled",),
+        True,
+    )
+    outcome = only(enabled, cloud({"/etc/cloud/ds-identify.cfg": "policy: disabled\n"}))
+    assert remedy(outcome) == "sed -i '/^[ \\t]*policy[ \\t]*:/d' /etc/cloud/ds-identify.cfg"
 
 
 def test_units_that_are_not_enabled_are_enabled_together() -> None:

@@ -213,7 +213,7 @@ OFF = "/etc/cloud/cloud-init.disabled"
         ({}, "ro cloud-init=disabled quiet", ["argument"]),
         ({}, "cloud-init=disabled cloud-init=enabled", []),
         ({}, "x.cloud-init=disabled", []),
-        ({}, "ci.di.policy=disabled", ["policy"]),
+        ({}, "ci.di.policy=disabled", ["argument"]),
     ],
 )
 def test_what_switches_all_of_it_off(files: dict[str, Any], arguments: str, kinds: list[str]) -> None:
