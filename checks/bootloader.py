@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.remedy import if_known
+from imgtool.remedy import drop_argument, if_known
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -151,7 +151,8 @@ def root(image: Image) -> Iterator[Outcome]:
 
     The platform's disk is `/dev/vda` (ref 06): a `root=/dev/sda1` or `/dev/xvda1` names nothing there, and
     the boot ends in the initramfs' shell. `/dev/vda1` works as long as the disk is the first one: a warning.
-    A UUID, label or logical volume must be one that is on this disk.
+    A UUID, label or logical volume must be one that is on this disk. So must those that `rd.lvm.lv=` names:
+    dracut waits for each, and stops without it, as after a swap volume was removed.
 
     Evidence: the entry's file and line with its `root=`. Example: `/boot/grub/grub.cfg:86: root=/dev/sda1`.
     The fix puts the UUID of the root in its place.
@@ -162,7 +163,10 @@ def root(image: Image) -> Iterator[Outcome]:
     if entry is None or entry.kernel is None:
         yield not_judged(Text(en="There is no default entry.", zh="没有默认菜单项。"))
         return
-    yield _judged(guest, entry, root_of(entry.arguments))
+    judged = _judged(guest, entry, root_of(entry.arguments))
+    yield judged
+    if judged.kind == "kept" or judged.severity is Severity.WARNING:
+        yield from _awaited_volumes(guest, entry)
     others = [it for it in loader.entries if it != entry and it.kernel and _hardware(root_of(it.arguments))]
     if others and not _hardware(root_of(entry.arguments)):
         yield broken(
@@ -248,8 +252,7 @@ def _nowhere(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
         r"(UUID|LABEL|PARTUUID|PARTLABEL)=[^/]+$|/dev/disk/by-(uuid|label|partuuid|partlabel)/", spec
     )
     volume = spec.startswith("/dev/") and (spec.startswith("/dev/mapper/") or spec.count("/") == 3)
-    hidden = [it for it in guest.disk.volumes if it.signature.type in ("crypto_LUKS", "linux_raid_member")]
-    if (told or volume) and not hidden and not spec.startswith("/dev/mapper/luks"):
+    if (told or volume) and not _hiding(guest) and not spec.startswith("/dev/mapper/luks"):
         return broken(
             Text(
                 en=f"root={spec} is nowhere on this disk; the root is on {guest.root.volume.name}.",
@@ -266,6 +269,45 @@ def _nowhere(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
         ),
         evidence,
     )
+
+
+def _hiding(guest: LinuxGuest) -> bool:
+    """Whether something on the disk can't be looked into that may hold more volumes."""
+    return any(
+        volume.unreadable is not None or volume.signature.type in ("crypto_LUKS", "linux_raid_member")
+        for volume in guest.disk.volumes
+    )
+
+
+def _awaited_volumes(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
+    """Logical volumes that dracut waits for (dracut.cmdline(7)) and that this disk does not have."""
+    if guest.release.initramfs_tool not in ("dracut", "mkinitrd"):
+        return
+    if not all(group.complete for group in guest.disk.groups) or _hiding(guest):
+        return  # disk.other-disks and disk.encrypted say what is wrong there
+    words = dict.fromkeys(entry.arguments.split())
+    if "rd.lvm=0" in words:
+        return
+    names = {name for volume in guest.disk.volumes for name in volume.device_names}
+    for word in words:
+        key, _, name = word.partition("=")
+        if key != "rd.lvm.lv" or name.count("/") != 1 or f"/dev/{name}" in names:
+            continue
+        yield broken(
+            Text(
+                en=f"The initramfs waits for the logical volume {name}, which is nowhere on this disk.",
+                zh=f"initramfs 会等待逻辑卷 {name}，而此磁盘上没有该卷。",
+            ),
+            f"{entry.source}: {word}",
+            remedy=_drop(guest, word),
+            fixable=False,
+        )
+
+
+@if_known
+def _drop(guest: LinuxGuest, argument: str) -> Text | None:
+    command = drop_argument(guest, argument)
+    return Text.same(command) if command else None
 
 
 def _have(volume: Volume) -> tuple[str, ...]:

@@ -94,6 +94,20 @@ def test_a_logical_volume_on_this_disk_is_kept(spec: str) -> None:
     assert levels(root, image) == ["kept"]
 
 
+def test_a_logical_volume_that_dracut_waits_for_must_be_on_this_disk() -> None:
+    lv = logical("vg/root", "xfs", ROOT_UUID)
+    files = {CFG: grub_cfg("root=/dev/mapper/vg-root ro rd.lvm.lv=vg/root rd.lvm.lv=vg/swap")}
+    dracut = {**files, "/usr/bin/dracut": b"x"}
+    outcomes = judge(root, guest_image(dracut, volumes=(ROOT, lv), root=lv))
+    assert [it.kind for it in outcomes] == ["kept", "broken"]
+    assert outcomes[1].evidence == (f"{CFG}:1: rd.lvm.lv=vg/swap",)
+    assert outcomes[1].remedy is not None
+    assert "sed -i 's| *rd\\.lvm\\.lv=vg/swap||'" in outcomes[1].remedy.en
+    assert levels(root, guest_image(files, volumes=(ROOT, lv), root=lv)) == ["kept"]  # initramfs-tools
+    swap = logical("vg/swap", "swap", "")
+    assert levels(root, guest_image(dracut, volumes=(ROOT, lv, swap), root=lv)) == ["kept"]
+
+
 def test_the_last_root_counts() -> None:
     image = guest_image({CFG: grub_cfg(f"root=/dev/sda1 root=UUID={ROOT_UUID}")})
     assert levels(root, image) == ["kept"]

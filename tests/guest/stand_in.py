@@ -36,6 +36,7 @@ class MemoryDisk:
     table: PartitionTable
     volumes: tuple[Volume, ...]
     blocks: Any = field(default_factory=ZeroBlocks)
+    groups: tuple[Any, ...] = ()
 
 
 def volume(number: int, type_: str, uuid: str, label: str = "", part_type: str = "83") -> Volume:
