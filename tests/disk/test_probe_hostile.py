@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -143,6 +144,29 @@ def qcow2_with_very_many_snapshots(path: Path) -> Path:
     return path
 
 
+def qcow2_whose_snapshots_have_the_largest_tables(path: Path) -> Path:
+    """Twenty snapshots, each with an L1 table of 32 MiB, and counts that point past the end of the file."""
+    create(path, "qcow2", "64M", "cluster_size=512")
+    with path.open("r+b") as file:
+        file.truncate(1 << 30)
+        file.seek(36)
+        file.write(struct.pack(">IQQI", 4 * 1024**2, 1 << 28, 2 << 28, 16384))
+        file.write(struct.pack(">IQ", 20, 3 << 28))
+        file.seek(1 << 28)
+        for start in range(0, 4 * 1024**2, 65536):
+            tables = ((1 << 27) + (number % 131072 << 9) for number in range(start, start + 65536))
+            file.write(struct.pack(">65536Q", *tables))
+        file.seek(2 << 28)
+        file.write(struct.pack(">Q", 1 << 26) * 1024**2)
+        file.seek(3 << 28)
+        file.write(
+            (struct.pack(">QIHHIIQII", 1 << 28, 1 << 22, 1, 1, 0, 0, 0, 0, 0) + b"ab").ljust(48, b"\0") * 20
+        )
+        file.seek(1 << 26)
+        file.write(b"\xff" * 512)
+    return path
+
+
 def vmdk_with_the_largest_tables(path: Path) -> Path:
     """A directory of a 2 TiB disk whose grain tables lie apart, all of them full."""
     with path.open("wb") as file:
@@ -181,6 +205,7 @@ def vhd_with_the_largest_table(path: Path) -> Path:
     "build",
     [
         qcow2_with_the_largest_tables,
+        qcow2_whose_snapshots_have_the_largest_tables,
         qcow2_with_very_many_snapshots,
         vmdk_with_the_largest_tables,
         vmdk_descriptor_of_a_megabyte,
@@ -195,8 +220,32 @@ def test_the_largest_tables_cost_bounded_memory(tmp_path: Path, build: Callable[
         "probe(Path(sys.argv[1])); "
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
     )
-    done = subprocess.run([sys.executable, "-c", program, path], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, path], check=True, capture_output=True, text=True, timeout=20
+    )
     assert int(done.stdout) * 1024 < MEMORY
+
+
+def test_very_many_grain_tables_are_read_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a million tables of one entry each, none beside the next."""
+    path, entries = tmp_path / "a.vmdk", 1 << 19
+    places = struct.pack(f"<{entries}I", *(8192 + 2 * (number % 2048) for number in range(entries)))
+    size = {"capacity": entries * 8, "grain_size": 8, "entries_per_table": 1}
+    path.write_bytes(vmdk_header(**size, descriptor_offset=0, directory_offset=1, overhead=1) + places)
+    os.truncate(path, 64 * 1024**2)
+    reads = 0
+    pread = os.pread
+
+    def counted(descriptor: int, length: int, offset: int) -> bytes:
+        nonlocal reads
+        reads += 1
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr("os.pread", counted)
+    assert checks_of(probe(path)) == []
+    assert reads < 50_000
 
 
 def test_very_many_snapshots_are_named_up_to_a_bound(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import nlargest
 
 from imgtool.disk.formats.image_file import Damage, beyond_the_end
 from imgtool.disk.formats.qcow2 import EXTERNAL_DATA, Header, SnapshotTable
@@ -30,7 +31,9 @@ REFCOUNT_BLOCK_MASK = 0xFFFFFFFFFFFFFE00
 COMPRESSED = 1 << 62
 USUAL_L2_BYTES = 1024**2
 PROOF_L2_BYTES = 64 * 1024**2
+L2_TABLES_KEPT = 1024  # 64 MiB of them where clusters have the usual 64 KiB
 MAX_SNAPSHOTS_PROVEN = 16
+SNAPSHOT_L1_READ = 64 * 1024  # entries: a disk of 32 TiB where clusters have the usual 64 KiB
 REFCOUNT_BLOCKS_READ = 8
 
 
@@ -58,9 +61,9 @@ def check(source: Source, header: Header, snapshots: SnapshotTable) -> TableChec
     if last_in_use is not None and last_in_use << header.cluster_bits >= source.size:
         budget = PROOF_L2_BYTES
         for offset, entries in snapshots.l1_tables[:MAX_SNAPSHOTS_PROVEN]:
-            l1 = source.words(offset, min(entries, header.l1_size), "Q", "big")
+            l1 = source.words(offset, min(entries, header.l1_size, SNAPSHOT_L1_READ), "Q", "big")
             more, _ = _tables(source, header, l1, OFFSET_MASK, Text(en="L2 table", zh="L2 表"))
-            l2_offsets = _latest(header, {*l2_offsets, *more})
+            l2_offsets = _latest({*l2_offsets, *more})
     return _look_at_l2(source, header, l2_offsets, budget)
 
 
@@ -103,9 +106,10 @@ def _tables(
     and damage where one is not in the file at all, or not at the start of a cluster.
     """
     latest: list[int] = []
+    inside = header.cluster_size - 1
     for chunk in pointers:
         offsets = set(map(mask.__and__, chunk)) - {0}
-        unaligned = next((offset for offset in offsets if offset % header.cluster_size), None)
+        unaligned = next((offset for offset in offsets if offset & inside), None)
         if unaligned is not None:
             return [], Damage(
                 "table_invalid",
@@ -117,12 +121,12 @@ def _tables(
         last = max(offsets, default=0)
         if last and _lacks(source, header, last, header.cluster_size):
             return [], _damage(part, last + header.cluster_size, source, header)
-        latest = _latest(header, offsets.union(latest))
+        latest = _latest(offsets.union(latest))
     return latest, None
 
 
-def _latest(header: Header, offsets: set[int]) -> list[int]:
-    return sorted(offsets, reverse=True)[: max(PROOF_L2_BYTES // header.cluster_size, 1)]
+def _latest(offsets: set[int]) -> list[int]:
+    return nlargest(L2_TABLES_KEPT, offsets)
 
 
 def _last_cluster_in_use(source: Source, header: Header) -> tuple[int | None, Damage | None]:

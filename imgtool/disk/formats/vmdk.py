@@ -49,8 +49,10 @@ FOOTER_SIZE = 3 * SECTOR
 MAX_GRAIN_SECTORS = 0x200000
 MAX_ENTRIES_PER_TABLE = 512
 MAX_DIRECTORY_BYTES = 32 * 1024**2
-# The grain tables of a 1 TiB disk; of a larger one, those that come first in its directory are read.
+# The grain tables of a 1 TiB disk; of a larger one, those that come first in its directory are read. A small
+# table counts like a large one: it is the reads that take time.
 MAX_TABLE_BYTES = 64 * 1024**2
+LARGEST_TABLE = 4 * MAX_ENTRIES_PER_TABLE
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,7 @@ def _tables(source: Source, header: Header) -> Iterator[Damage]:
         if offset + length > source.size:
             yield beyond_the_end(Text(en="grain table", zh="grain 表"), offset + length, source.size, largest)
             return
-        budget -= length
+        budget -= max(length, LARGEST_TABLE)
         if budget < 0:
             break
         for table in source.words_but(b"\0", offset, length // 4, "I", "little"):
