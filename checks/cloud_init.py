@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from imgtool.guest.linux import LinuxGuest
     from imgtool.image import Image
 
-OWN_FILE = "/etc/cloud/cloud.cfg.d/zz-datasource.cfg"
+FOLDER = "/etc/cloud/cloud.cfg.d"
+OWN_FILE = f"{FOLDER}/zz-datasource.cfg"
+MODULE_LISTS = ("cloud_init_modules", "cloud_config_modules", "cloud_final_modules")
 # The distribution's package for a module: Debian and SUSE, then RHEL and its kin; {py} is python3 or python
 PYTHON_PACKAGES = {
     "yaml": ("yaml", "pyyaml"),
@@ -158,7 +160,7 @@ def _install(guest: LinuxGuest, *packages: str, again: bool = False) -> Text:
         )
     if again:
         command = {
-            "apt-get": f"apt-get install --reinstall -y {names}",
+            "apt-get": f"apt-get install --reinstall -y -o Dpkg::Options::=--force-confmiss {names}",
             "dnf": f"dnf reinstall -y {names}",
             "yum": f"yum reinstall -y {names}",
             "zypper": f"zypper --non-interactive install --force {names}",
@@ -291,8 +293,8 @@ def datasource(image: Image) -> Iterator[Outcome]:
     the metadata service (ref 14) is a second source. The list is `datasource_list`: /etc/cloud/cloud.cfg
     first, then /etc/cloud/cloud.cfg.d/*.cfg by name, and the last file that has it counts; without one, the
     list built into cloud-init does, which has ConfigDrive. The kernel argument `ds=` and ds-identify.cfg
-    can force one source. A file that is no valid YAML is ignored by cloud-init, cloud.cfg with all its
-    modules included.
+    can force one source. A file that is no valid YAML is ignored by cloud-init. That cloud.cfg is such a
+    file, or is not there, is an error of its own: it lists the modules that do the work.
 
     Evidence: the list, and the file and line that set it. Example: `/etc/cloud/cloud.cfg.d/90_dpkg.cfg:2:
     datasource_list: [ NoCloud, None ]`. The fix is a file of one line that comes last.
@@ -310,8 +312,9 @@ def datasource(image: Image) -> Iterator[Outcome]:
         )
         return
     config = guest.cloud_config
-    found = [*_ignored_files(config), *_list(image, guest, config)]
-    yield from found
+    yield from _ignored_files(config)
+    yield from _no_modules(guest, config)
+    yield from _list(image, guest, config)
 
 
 def _ignored_files(config: CloudConfig) -> Iterator[Outcome]:
@@ -333,6 +336,23 @@ def _ignored_files(config: CloudConfig) -> Iterator[Outcome]:
             ),
             fixable=False,
         )
+
+
+def _no_modules(guest: LinuxGuest, config: CloudConfig) -> Iterator[Outcome]:
+    """Without cloud.cfg nothing lists the modules, unless another file does."""
+    from imgtool.guest.cloud_config import MAIN
+
+    if guest.tree.exists(MAIN) or any(config.values.get(name) for name in MODULE_LISTS):
+        return
+    yield broken(
+        Text(
+            f"{MAIN} is not there: cloud-init runs none of its modules.",
+            f"{MAIN} 不存在：cloud-init 不会运行任何模块。",
+        ),
+        f"{MAIN}: not there",
+        remedy=_install(guest, "cloud-init", again=True),
+        fixable=False,
+    )
 
 
 def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outcome]:
@@ -364,7 +384,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
                     "未配置数据源，且无法读取 cloud-init 的内置列表。",
                 ),
                 f"{guest.cloud_init.package}/settings.py",
-                remedy=_write_list(wanted, place),
+                remedy=_write_list(guest, wanted, place),
             )
             return
         names = builtin if builtin is not None else required
@@ -378,7 +398,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
                 f"cloud-init 不读取 {', '.join(missing)}，而平台正是通过它下发实例配置。",
             ),
             shown,
-            remedy=_write_list(wanted, place),
+            remedy=_write_list(guest, wanted, place),
         )
         return
     if metadata and not any(name in names for name in metadata):
@@ -391,7 +411,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
             ),
             shown,
             severity=Severity.INFO,
-            remedy=_write_list(wanted, place),
+            remedy=_write_list(guest, wanted, place),
         )
         return
     yield kept(
@@ -400,13 +420,14 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
     )
 
 
-def _write_list(names: tuple[str, ...], place: str) -> Text:
-    """A file that comes after the one that sets the list now, or that one itself where nothing can."""
+def _write_list(guest: LinuxGuest, names: tuple[str, ...], place: str) -> Text:
+    """A file of its own that comes after the one that sets the list now."""
     current = place.rpartition(":")[0]
-    line = f"datasource_list: [ {', '.join((*names, 'None'))} ]"
-    later = current.startswith("/etc/cloud/cloud.cfg.d/") and current > OWN_FILE
-    edit = f"sed -i 's/^datasource_list:.*/{line}/' {current}"
-    command = edit if later else f"echo '{line}' > {OWN_FILE}"
+    own = OWN_FILE
+    if current.startswith(f"{FOLDER}/") and current > own:
+        own = current.removesuffix(".cfg") + "_datasource.cfg"  # "_" sorts behind "."
+    folder = "" if guest.tree.is_dir(FOLDER) else f"mkdir -p {FOLDER} && "
+    command = f"{folder}echo 'datasource_list: [ {', '.join((*names, 'None'))} ]' > {own}"
     return Text(f"In the guest, as root:\n{command}", f"请在系统内以 root 执行：\n{command}")
 
 

@@ -147,10 +147,28 @@ def test_the_file_and_the_line_are_named_and_the_remedy_comes_last(tmp_path: Pat
     assert levels(datasource, mended) == ["kept"]
 
 
-def test_a_file_that_comes_even_later_is_edited_itself() -> None:
+def test_a_file_that_comes_even_later_is_followed_by_another(tmp_path: Path) -> None:
     late = "/etc/cloud/cloud.cfg.d/zzz.cfg"
-    outcome = only(datasource, cloud({late: "datasource_list: [ NoCloud ]\n"}))
-    assert remedy(outcome).endswith(f"/' {late}")
+    files = {late: "datasource_list:\n  - NoCloud\n"}
+    command = remedy(only(datasource, cloud(files))).splitlines()[-1]
+    folder = str(tmp_path)
+    subprocess.run(["sh", "-ec", command.replace("/etc/cloud/cloud.cfg.d", folder)], check=True)
+    (own,) = tmp_path.iterdir()
+    files[f"/etc/cloud/cloud.cfg.d/{own.name}"] = own.read_text()
+    assert levels(datasource, cloud(files)) == ["kept"]
+
+
+def test_the_folder_is_made_where_there_is_none() -> None:
+    files = {"/etc/cloud/cloud.cfg": "datasource_list: [ NoCloud ]\n"}
+    assert "mkdir -p /etc/cloud/cloud.cfg.d && echo" in remedy(only(datasource, cloud(files, without=[LIST])))
+
+
+def test_without_the_main_file_no_module_runs() -> None:
+    outcome, rest = judge(datasource, cloud(without=["/etc/cloud/cloud.cfg"]))
+    assert (level(datasource, outcome), rest.kind) == ("error", "kept")
+    assert "--force-confmiss cloud-init" in remedy(outcome)
+    whole = {"/etc/cloud/cloud.cfg.d/05.cfg": "cloud_init_modules: [seed_random]\n"}
+    assert levels(datasource, cloud(whole, without=["/etc/cloud/cloud.cfg"])) == ["kept"]
 
 
 def test_without_a_list_the_built_in_one_counts() -> None:
