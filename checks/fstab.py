@@ -41,6 +41,7 @@ def fstab(image: Image) -> Iterator[Outcome]:
     systemd stops the boot in emergency mode, without network, when a line that is not `nofail` or `noauto`
     names a device that does not appear within 90 seconds. A line that mount cannot read is ignored: if it is
     that of `/`, the root stays read-only. Swap space that is not there only delays the boot: a warning.
+    Folders that the old machine's host shared (9p, virtiofs, vboxsf, vmhgfs) stop the boot as well.
 
     Evidence: the line, with its number. Example: `/etc/fstab:3: UUID=1111-... /srv ext4 defaults 0 2`. The
     fix is the line that this guest should have, or its removal. Lines for other disks by their name
@@ -72,6 +73,7 @@ def _faults(guest: LinuxGuest) -> Iterator[Outcome]:
     yield from _unreadable_lines(guest)
     yield from _root_lines(guest)
     yield from _absent_devices(guest)
+    yield from _host_shares(guest)
 
 
 def _unreadable_lines(guest: LinuxGuest) -> Iterator[Outcome]:
@@ -83,6 +85,7 @@ def _unreadable_lines(guest: LinuxGuest) -> Iterator[Outcome]:
                 str(entry),
                 remedy=_mend_line(guest, entry),
             )
+            continue
         for remark in entry.remarks:
             yield broken(
                 Text(f"Line {entry.line} of fstab: {remark.en}", f"fstab 第 {entry.line} 行：{remark.zh}"),
@@ -204,6 +207,22 @@ def _absent_devices(guest: LinuxGuest) -> Iterator[Outcome]:
             ),
             str(entry),
             remedy=_instead(guest, entry),
+        )
+
+
+def _host_shares(guest: LinuxGuest) -> Iterator[Outcome]:
+    for entry in guest.fstab:
+        if entry.problems or not entry.is_host_share or not entry.at_boot or entry.nofail:
+            continue
+        yield broken(
+            Text(
+                f"{_place(entry)} is a folder of the old machine's host ({entry.type}), which is not there on"
+                " the platform: the boot stops in emergency mode.",
+                f"{_place(entry)} 是原机器宿主机的共享目录（{entry.type}），平台上不存在："
+                "启动会停在紧急模式。",
+            ),
+            str(entry),
+            remedy=_comment_out(entry),
         )
 
 

@@ -82,7 +82,7 @@ def resolve(
     if name is not None:
         if name.disk not in own:
             return "elsewhere"
-        return next((volume for volume in disk.volumes if _number(volume) == name.partition), "unknown")
+        return next((it for it in disk.volumes if _is_numbered(it, name.partition)), "unknown")
     meant = tag(spec)
     if meant is not None:
         return next(_tagged(disk, *meant), "unknown")
@@ -101,10 +101,10 @@ def best_name(volume: Volume) -> str | None:
     return f"PARTUUID={volume.partition.uuid}" if volume.partition and volume.partition.uuid else None
 
 
-def _number(volume: Volume) -> int | Literal[False] | None:
+def _is_numbered(volume: Volume, number: int | None) -> bool:
     if volume.kind == "partition" and volume.partition is not None:
-        return volume.partition.number
-    return None if volume.kind == "disk" else False
+        return volume.partition.number == number
+    return volume.kind == "disk" and number is None
 
 
 def _tagged(disk: Disk, name: str, value: str) -> Iterator[Volume]:

@@ -44,6 +44,8 @@ NETWORK_TYPES = frozenset(
     }
     | {"ncpfs", "nfs", "nfs4", "smb3", "smbfs", "sshfs"}
 )
+# What systemd mounts as if it were a disk of its own (basic/mountpoint-util.c, fstype_is_network)
+HOST_SHARES = frozenset({"9p", "virtiofs", "vboxsf", "prl_fs", "vmhgfs", "fuse.vmhgfs-fuse"})
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 _FIELD = re.compile(r"[^ \t]+")
 _OPTION = re.compile(r'(?:[^,"]|"[^"]*"?)+')
@@ -129,6 +131,11 @@ class FstabEntry:
         return bool({"bind", "rbind"} & set(self.options))
 
     @property
+    def is_host_share(self) -> bool:
+        """The entry mounts a folder that only the old machine's hypervisor gives."""
+        return self.type in HOST_SHARES and "_netdev" not in self.options
+
+    @property
     def is_network(self) -> bool:
         """The entry is mounted over the network."""
         return (
@@ -151,9 +158,9 @@ class FstabEntry:
     @property
     def needs_device(self) -> bool:
         """The entry needs a block device on this machine."""
-        return not (self.is_bind or self.is_network or self.is_pseudo or self.is_file) and (
-            self.tag is not None or self.spec.startswith("/dev/")
-        )
+        if self.is_bind or self.is_network or self.is_pseudo or self.is_file or self.spec == "/dev/root":
+            return False  # /dev/root is whatever the kernel has mounted as /
+        return self.tag is not None or self.spec.startswith("/dev/")
 
     @property
     def nofail(self) -> bool:

@@ -50,6 +50,9 @@ def test_a_good_table_is_kept_by_every_rule() -> None:
         ("/dev/md0 /srv ext4 defaults 0 2", "linux.fstab"),
         ("/dev/disk/by-uuid/1234 /srv ext4 defaults 0 2", "linux.fstab"),
         ("just words", "linux.fstab"),
+        ("share /mnt/share vboxsf defaults 0 0", "linux.fstab"),
+        ("hostshare /mnt/share 9p trans=virtio 0 0", "linux.fstab"),
+        (".host:/ /mnt/hgfs fuse.vmhgfs-fuse allow_other 0 0", "linux.fstab"),
         ("/dev/vdb1 /data ext4 defaults 0 0", "linux.fstab.data-disk"),
         ("/dev/sdb1 /data ext4 defaults 0 0", "linux.fstab.data-disk"),
         ("/dev/xvdb1 /data ext4 defaults 0 0", "linux.fstab.data-disk"),
@@ -76,6 +79,9 @@ def test_one_fault_is_one_rules_error(line: str, rule: str) -> None:
         "/dev/zram0 none swap sw 0 0",
         "server:/export /mnt nfs defaults 0 0",
         "/srv/a /srv/b none bind 0 0",
+        "share /mnt/share vboxsf nofail 0 0",
+        "hostshare /mnt/share 9p trans=virtio,_netdev 0 0",
+        ".host:/ /mnt/hgfs fuse.vmhgfs-fuse noauto 0 0",
         "/swapfile none swap sw 0 0",
         f"UUID={ROOT_UUID} /home btrfs subvol=@home 0 0",
         "PARTUUID=1b2c3d4e-01 /again ext4 defaults 0 0",
@@ -119,6 +125,14 @@ def test_ubuntus_name_for_its_logical_volume_stays_and_one_that_is_not_here_is_a
     assert levels(device_names, table(f"{link} / ext4 defaults 0 1\n", volumes=(root,))) == ["kept"]
     gone = f"{link}\t/ ext4 defaults 0 1\n/dev/disk/by-id/dm-uuid-LVM-{'y' * 64} /srv ext4 defaults 0 2\n"
     assert errors(gone, volumes=(root,)) == ["linux.fstab"]
+
+
+def test_dev_root_is_whatever_the_kernel_mounts() -> None:
+    assert errors("/dev/root / ext4 defaults 0 1\n") == []
+
+
+def test_a_line_that_cannot_be_read_is_one_outcome() -> None:
+    assert levels(fstab, table(GOOD + 'LABEL="a b" /x ext4 defaults 0 0\n')) == ["error"]
 
 
 def test_a_root_on_what_was_the_second_disk_is_a_device_name_and_no_data_disk() -> None:

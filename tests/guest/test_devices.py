@@ -71,6 +71,7 @@ DISK: Any = SimpleNamespace(volumes=(ROOT, ESP, PV, LV))
         ("/dev/nvme0n1p1", ROOT),
         ("/dev/mmcblk0p2", ESP),
         ("/dev/sda9", "unknown"),
+        ("/dev/sda0", "unknown"),
         ("/dev/sda", "unknown"),
         ("/dev/sdb1", "elsewhere"),
         ("/dev/vdb", "elsewhere"),
