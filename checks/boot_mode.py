@@ -11,9 +11,17 @@ from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.guest.boot_mode import BootMode, Loader
+    from imgtool.guest.linux import LinuxGuest
     from imgtool.image import Image
 
 NAMES = {"bios": "BIOS", "uefi": "UEFI"}
+# The packages with what grub-install puts on the disk
+GRUB_MODULES = {
+    ("debian", "i386-pc"): "grub-pc-bin",
+    ("debian", "x86_64-efi"): "grub-efi-amd64-bin",
+    ("debian", "arm64-efi"): "grub-efi-arm64-bin",
+    ("redhat", "i386-pc"): "grub2-pc-modules",
+}
 
 
 @rule(
@@ -99,41 +107,67 @@ def _nothing(image: Image, found: BootMode) -> Outcome:
 @if_known
 def _import_or_install(image: Image, names: str, declared: str) -> Text | None:
     command = _install(image, declared)
+    en, zh = f"Import it with boot mode {names}", f"请以 {names} 启动模式导入"
+    if not command:
+        return Text(en=f"{en}.", zh=f"{zh}。")
     return Text(
-        en=f"Import it with boot mode {names}, or install a {NAMES[declared]} boot loader: {command}",
-        zh=f"请以 {names} 启动模式导入，或安装 {NAMES[declared]} 引导程序：{command}",
+        en=f"{en}, or install a {NAMES[declared]} boot loader: {command}",
+        zh=f"{zh}，或安装 {NAMES[declared]} 引导程序：{command}",
     )
 
 
 @if_known
 def _export_or_install(image: Image, mode: str) -> Text | None:
     command = _install(image, mode)
-    return Text(
-        en=f"Export the whole source disk with its first sectors, or install the boot loader: {command}",
-        zh=f"请导出包含起始扇区在内的整个源磁盘，或重新安装引导程序：{command}",
-    )
+    en, zh = "Export the whole source disk with its first sectors", "请导出包含起始扇区在内的整个源磁盘"
+    if not command:
+        return Text(en=f"{en}.", zh=f"{zh}。")
+    return Text(en=f"{en}, or install the boot loader: {command}", zh=f"{zh}，或重新安装引导程序：{command}")
 
 
 def _install(image: Image, mode: str) -> str:
-    """The line that installs the boot loader for a mode on this guest."""
+    """The line that installs the boot loader for a mode on this guest.
+
+    "" where the disk has no partition that it could go to. Raises CannotRead.
+    """
+    from imgtool.guest.boot_mode import BIOS_GRUB
+
+    types = [partition.type for partition in image.disk.table.partitions]
+    if mode == "uefi" and not any(map(_is_esp, types)):
+        return ""
+    if mode == "bios" and image.disk.table.kind == "gpt" and BIOS_GRUB not in types:
+        return ""
     if image.family == "windows":
         return "bcdboot C:\\Windows /s S: /f " + mode.upper()
-    tool = "grub2-install" if _redhat_or_suse(image) else "grub-install"
+    return _install_linux(image.linux, mode)
+
+
+def _install_linux(guest: LinuxGuest, mode: str) -> str:
+    release = guest.release
+    tool = "grub2-install" if release.family in ("redhat", "suse") else "grub-install"
     if mode == "bios":
-        return f"{tool} --target=i386-pc /dev/vda"
-    kernel = image.linux.default_kernel if image.family == "linux" else None
-    target = "arm64-efi" if kernel and kernel.architecture == "arm64" else "x86_64-efi"
-    return f"{tool} --target={target} --efi-directory=/boot/efi --removable"
+        target, place = "i386-pc", "/dev/vda"
+    else:
+        kernel = guest.default_kernel
+        arm = kernel is not None and kernel.architecture == "arm64"
+        if release.family == "redhat":  # its grub2-install refuses: the packages hold loaders that are signed
+            packages = "grub2-efi-aa64 shim-aa64" if arm else "grub2-efi-x64 shim-x64"
+            manager = release.package_manager or "yum"
+            return f"{manager} reinstall -y {packages} || {manager} install -y {packages}"
+        target = "arm64-efi" if arm else "x86_64-efi"
+        place = "--efi-directory=/boot/efi --removable"
+    package = GRUB_MODULES.get((release.family, target))
+    absent = package is not None and not guest.tree.is_dir(f"/usr/lib/grub/{target}")
+    first = (
+        f"{release.install_command(package)} && " if package and absent and release.package_manager else ""
+    )
+    return f"{first}{tool} --target={target} {place}"
 
 
 def _is_esp(partition_type: str) -> bool:
     from imgtool.guest.boot_mode import ESP_TYPES
 
     return partition_type in ESP_TYPES
-
-
-def _redhat_or_suse(image: Image) -> bool:
-    return image.family == "linux" and image.linux.release.family in ("redhat", "suse")
 
 
 @rule(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from imgtool.checks.boot_mode import boot_mode, fallback
 
 from imgtool.profiles import load_profile
 from tests.checks.boot_guest import guest_image, judge, levels, only
+from tests.guest.stand_in import ROOT, volume
 
 
 def test_a_disk_with_grub_starts_by_bios() -> None:
@@ -26,6 +28,40 @@ def test_a_disk_without_boot_code_does_not_start(how: dict[str, bytes]) -> None:
     assert "grub-install --target=i386-pc /dev/vda" in outcome.remedy.en
 
 
+REDHAT = {"/etc/os-release": "ID=rhel\nVERSION_ID=9.3\n", "/usr/bin/apt-get": None, "/usr/bin/dnf": b"x"}
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        (
+            {},
+            "apt-get install -y grub-efi-amd64-bin && "
+            "grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable",
+        ),
+        (
+            {"/usr/lib/grub/x86_64-efi/linux.mod": b"x"},
+            ": grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable",
+        ),
+        (
+            REDHAT,
+            ": dnf reinstall -y grub2-efi-x64 shim-x64 || dnf install -y grub2-efi-x64 shim-x64",
+        ),
+    ],
+)
+def test_a_uefi_loader_is_installed_as_the_distribution_does(files: dict[str, Any], command: str) -> None:
+    esp = volume(2, "ext4", "", part_type="ef")
+    outcome = only(boot_mode, guest_image(files, boot_code=b"", volumes=(ROOT, esp)))
+    assert outcome.remedy is not None
+    assert outcome.remedy.en.endswith(command)
+
+
+def test_a_gpt_disk_without_room_for_grub_is_exported_anew() -> None:
+    outcome = only(boot_mode, guest_image(boot_code=b"", kind="gpt"))
+    assert outcome.remedy is not None
+    assert "grub" not in outcome.remedy.en
+
+
 def test_a_disk_without_a_system_is_left_to_disk_root() -> None:
     assert levels(boot_mode, guest_image(boot_code=b"", found_root=None)) == ["not judged"]
 
@@ -34,6 +70,8 @@ def test_another_mode_than_declared_is_an_error() -> None:
     outcome = only(boot_mode, guest_image(boot_mode="uefi"))
     assert outcome.kind == "broken"
     assert "declared to start by UEFI" in outcome.message.en
+    assert outcome.remedy is not None
+    assert outcome.remedy.en == "Import it with boot mode BIOS."  # there is no partition for the other
     assert levels(boot_mode, guest_image(boot_mode="bios")) == ["kept"]
 
 
