@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,11 @@ from imgtool.disk.signatures import lvm_uuid, number, words
 from imgtool.text import Text
 
 SECTOR = 512
-LARGEST_METADATA = 4 * 1024 * 1024  # bytes; LVM's default area is 1 MiB
+LARGEST_METADATA = 4 * 1024 * 1024  # bytes of all texts that differ; LVM's default area is 1 MiB
 AREA_MAGIC = b" LVM2 x[5A%r0N*>"
 INITIAL_CRC = 0xF597A6CF
 DEEPEST = 16  # nested sections
-MOST_VOLUMES = 1024  # of a group; the rest of a hostile one is not looked at
+MOST_VOLUMES = 1024  # of all groups; the rest of hostile ones is not looked at
 LARGEST_VOLUME = 1 << 62
 TOKEN = re.compile(r'#[^\n]*|"(?:[^"\\]|\\.)*"|[{}\[\]=,]|[^\s{}\[\]=,#"]+')
 POOLS = ("thin-pool", "cache-pool", "vdo-pool")  # hold other volumes, and no filesystem of their own
@@ -65,9 +65,33 @@ class BadMetadata(Exception):
     """The text is not what LVM writes."""
 
 
+class Texts:
+    """The metadata texts of a disk by length and checksum: the members of a group have the same one."""
+
+    def __init__(self) -> None:
+        self._left = LARGEST_METADATA
+        self._parsed: dict[tuple[int, int], Section] = {}
+
+    def parsed(self, length: int, checksum: int, read: Callable[[], bytes]) -> Section:
+        """The text's sections. Raises BadMetadata, also when it is more than is ever read; ReadFailed."""
+        found = self._parsed.get((length, checksum))
+        if found is None:
+            self._left -= length
+            if self._left < 0:
+                raise BadMetadata("too much")
+            text = read()
+            if crc(text) != checksum:
+                raise BadMetadata("checksum")
+            found = parse(text.decode("utf-8", "replace").rstrip("\0"))
+            self._parsed[length, checksum] = found
+        return found
+
+
 def read_groups(members: list[Blocks]) -> list[Group]:
     """The groups that these physical volumes belong to, by the newest metadata among them."""
-    found = [volume for volume in map(_physical_volume, members) if volume is not None]
+    texts = Texts()
+    read = (_physical_volume(member, texts) for member in members)
+    found = [volume for volume in read if volume is not None]
     here = {volume.uuid: volume.blocks for volume in found}
     newest: dict[str, tuple[str, Section]] = {}
     for volume in found:
@@ -77,16 +101,18 @@ def read_groups(members: list[Blocks]) -> list[Group]:
         known = newest.get(identity)
         if known is None or _whole(volume.group[1], "seqno") > _whole(known[1], "seqno"):
             newest[identity] = volume.group
-    groups = []
+    groups: list[Group] = []
+    left = MOST_VOLUMES
     for name, section in newest.values():
         try:
-            groups.append(_Reader(name, section, here).group())
+            groups.append(_Reader(name, section, here).group(left))
         except (BadMetadata, RecursionError):
             continue
+        left -= len(groups[-1].volumes)
     return groups
 
 
-def _physical_volume(blocks: Blocks) -> PhysicalVolume | None:
+def _physical_volume(blocks: Blocks, texts: Texts) -> PhysicalVolume | None:
     try:
         head = blocks.read(0, min(4 * SECTOR, blocks.size))
         for sector in range(4):
@@ -94,23 +120,20 @@ def _physical_volume(blocks: Blocks) -> PhysicalVolume | None:
             if label[:8] == b"LABELONE" and label[24:32] == b"LVM2 001":
                 header = label[number(label, 20, 4) :]
                 uuid = lvm_uuid(words(header[:32], "latin-1"))
-                return PhysicalVolume(uuid, blocks, _newest_text(blocks, header[40:]))
+                return PhysicalVolume(uuid, blocks, _newest_text(blocks, header[40:], texts))
     except ReadFailed:
         pass
     return None
 
 
-def _newest_text(blocks: Blocks, descriptors: bytes) -> tuple[str, Section] | None:
+def _newest_text(blocks: Blocks, descriptors: bytes, texts: Texts) -> tuple[str, Section] | None:
     """The first metadata area whose text is whole. descriptors: data areas, zeros, metadata areas, zeros."""
     pairs = [(number(descriptors, at, 8), number(descriptors, at + 8, 8)) for at in range(0, 400, 16)]
     for area, _ in pairs[pairs.index((0, 0)) + 1 :] if (0, 0) in pairs else []:
         if not area:
             break
         try:
-            text = _area_text(blocks, area)
-            if text is None:
-                continue
-            for name, section in parse(text).items():
+            for name, section in _area(blocks, area, texts).items():
                 if isinstance(section, dict) and "physical_volumes" in section:
                     _whole(section, "seqno")
                     return name, section
@@ -119,20 +142,21 @@ def _newest_text(blocks: Blocks, descriptors: bytes) -> tuple[str, Section] | No
     return None
 
 
-def _area_text(blocks: Blocks, area: int) -> str | None:
-    """The current text in a metadata area, a ring after its header; None when there is none."""
+def _area(blocks: Blocks, area: int, texts: Texts) -> Section:
+    """The current text in a metadata area, a ring after its header; empty when there is none."""
     header = blocks.read(area, SECTOR)
     start, size = number(header, 24, 8), number(header, 32, 8)
     offset, length, checksum, flags = (number(header, at, width) for at, width in _LOCATION)
     if header[4:20] != AREA_MAGIC or crc(header[4:]) != number(header, 0, 4) or flags & 1 or not length:
-        return None
-    if start != area or length > LARGEST_METADATA or not SECTOR <= offset < size or length > size - SECTOR:
+        return {}
+    if start != area or not SECTOR <= offset < size or length > size - SECTOR:
         raise BadMetadata("area")
     first = min(length, size - offset)
-    text = blocks.read(area + offset, first) + blocks.read(area + SECTOR, length - first)
-    if crc(text) != checksum:
-        raise BadMetadata("checksum")
-    return text.decode("utf-8", "replace").rstrip("\0")
+
+    def read() -> bytes:
+        return blocks.read(area + offset, first) + blocks.read(area + SECTOR, length - first)
+
+    return texts.parsed(length, checksum, read)
 
 
 _LOCATION = ((40, 8), (48, 8), (56, 4), (60, 4))
@@ -223,14 +247,15 @@ class _Reader:
         self.here = here
         self.followed: dict[str, Blocks | Exception] = {}
 
-    def group(self) -> Group:
+    def group(self, most: int) -> Group:
+        """The group with its first `most` visible volumes."""
         missing = tuple(
             f"{_shown(name)} ({_shown(member.get('device', '?'))}, {_shown(member.get('id', '?'))})"
             for name, member in self.physical.items()
             if str(member.get("id")) not in self.here
         )
         shown = [name for name, volume in self.logical.items() if "VISIBLE" in _list(volume, "status")]
-        visible = [name for name in shown if self._kind(name) not in POOLS][:MOST_VOLUMES]
+        visible = [name for name in shown if self._kind(name) not in POOLS][:most]
         if not all(NAME.fullmatch(name) for name in (self.name, *visible)):
             raise BadMetadata("name")
         return Group(self.name, self.uuid, missing, tuple(self._volume(name) for name in visible))

@@ -252,11 +252,26 @@ def test_volumes_made_of_each_other_are_followed_once() -> None:
     assert all(isinstance(volume.content, Text) for volume in group.volumes)
 
 
-def test_volumes_of_one_group_are_bounded() -> None:
+def test_volumes_of_all_groups_are_bounded() -> None:
     volumes = "\n".join(f'v{number} {{\nstatus = ["VISIBLE"]\n}}' for number in range(5000))
     head = 'g {\nid = "i"\nseqno = 1\nextent_size = 8\nphysical_volumes {\n}\n'
-    (group,) = read_groups([made_up(f"{head}logical_volumes {{\n{volumes}\n}}\n}}\n")])
-    assert len(group.volumes) == 1024
+    text = f"{head}logical_volumes {{\n{volumes}\n}}\n}}\n"
+    groups = read_groups([made_up(text), made_up(text.replace('"i"', '"j"'))])
+    assert [len(group.volumes) for group in groups] == [1024, 0]
+
+
+def test_a_text_that_many_members_have_is_read_once() -> None:
+    """A hostile partition table may list one member 255 times."""
+    member = made_up('g {\nid = "i"\nseqno = 1\nextent_size = 8\nphysical_volumes {\n}\n}\n' + "#" * 500_000)
+    assert [group.name for group in read_groups([member] * 255)] == ["g"]
+    assert sum(length for _, length in member.reads) < 2 * MIB
+
+
+def test_texts_that_differ_are_read_up_to_a_bound() -> None:
+    head = 'g {{\nid = "{}"\nseqno = 1\nextent_size = 8\nphysical_volumes {{\n}}\n}}\n'
+    members = [made_up(head.format(number) + "#" * 500_000) for number in range(20)]
+    assert len(read_groups(list(members))) == 8
+    assert sum(length for member in members for _, length in member.reads) < 5 * MIB
 
 
 @settings(max_examples=100)
