@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 # How distributions with rpm mark their own kernels in the version; others' (elrepo, ...) are marked too.
 RPM_KERNEL = re.compile(
-    r"\.(el|fc|amzn|an|al|oe|tl|tlinux|ky|uel|oc|ns|azl|cm|mga)[0-9_]|-(default|azure|kvmsmall|pae|xen)$|uek"
+    r"[.-](el|fc|amzn|an|al|oe|tl|tlinux|ky|uel|oc|ns|azl|cm|mga)[0-9_]|uek"
+    r"|-(default|azure|kvmsmall|longterm|pae|preempt|rt|xen)$"
 )
+UNMARKED = ("tencentos", "tlinux")  # whose kernels may be called 5.4.119-19-0009.1
 FOREIGN_KERNEL = re.compile(r"elrepo|-pve|xanmod|liquorix|zabbly")
 
 
@@ -87,8 +89,10 @@ def _files(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
     if not gone and not empty:
         return
     words = [f"{path} is not there" for path in gone] + [f"{path} is empty" for path in empty]
-    version = _version(entry.kernel or "")
-    only_initrd = entry.kernel not in gone + empty
+    only_initrd = entry.kernel is not None and entry.kernel not in gone + empty
+    version = _version(
+        guest.tree.realpath(entry.kernel) if entry.kernel and only_initrd else entry.kernel or ""
+    )
     yield broken(
         Text(
             en=f"The boot loader's default entry can't start: {'; '.join(words)}.",
@@ -98,7 +102,7 @@ def _files(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
         ),
         f"{entry.source}: {entry.title}",
         *words,
-        remedy=_initramfs_remedy(guest, version) if only_initrd else _reinstall(guest, version),
+        remedy=_initramfs_remedy(guest, version, entry) if only_initrd else _reinstall(guest, version),
     )
 
 
@@ -130,7 +134,7 @@ def _belonging(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> Iterator[O
                 zh=f"initramfs 不是为内核 {found.version} 制作的。",
             ),
             f"{found.initrds[-1]}: modules for {', '.join(sorted(versions)[:4])}",
-            remedy=_initramfs_remedy(guest, found.version),
+            remedy=_initramfs_remedy(guest, found.version, entry),
         )
 
 
@@ -173,8 +177,9 @@ def _version(path: str) -> str:
 
 
 @if_known
-def _initramfs_remedy(guest: LinuxGuest, version: str) -> Text | None:
-    command = guest.release.initramfs_command(version) if version else ""
+def _initramfs_remedy(guest: LinuxGuest, version: str, entry: BootEntry) -> Text | None:
+    target = entry.initrds[-1] if entry.initrds else ""
+    command = guest.release.initramfs_command(version, target) if version else ""
     return Text.same(command) if command else None
 
 
@@ -213,5 +218,6 @@ def _foreign(guest: LinuxGuest, found: Kernel) -> bool:
             for architecture in ("", ":amd64", ":arm64", ":i386")
         ) or bool(FOREIGN_KERNEL.search(version))
     if family in ("redhat", "suse"):
-        return RPM_KERNEL.search(version) is None or FOREIGN_KERNEL.search(version) is not None
+        marked = RPM_KERNEL.search(version) is not None or guest.release.id in UNMARKED
+        return not marked or FOREIGN_KERNEL.search(version) is not None
     return False

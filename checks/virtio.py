@@ -272,5 +272,6 @@ def _archives(found: Initramfs) -> str:
 
 @if_known
 def _rebuild(guest: LinuxGuest, kernel: Kernel) -> Text | None:
-    command = guest.release.initramfs_command(kernel.version)
+    target = guest.tree.realpath(kernel.initrds[-1]) if kernel.initrds else ""
+    command = guest.release.initramfs_command(kernel.version, target)
     return Text.same(command) if command else None

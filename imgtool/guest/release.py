@@ -139,14 +139,17 @@ class Release:
             return f"/boot/initrd-{kernel}.img"
         return f"/boot/initramfs-{kernel}.img"
 
-    def initramfs_command(self, kernel: str) -> str:
+    def initramfs_command(self, kernel: str, target: str = "") -> str:
         """The line that rebuilds the initramfs of a kernel version with virtio in it (ref 03, step 3).
 
-        "" where the guest has no tool that is known. Distributions without `mkinitrd` (it left dracut in
-        version 054) get the dracut line that does the same.
+        target: the file that the boot loader loads, where that is known to be another than initramfs_path().
+
+        "" where the guest has no tool that is known. The reference's lines for CentOS 8 and SUSE leave out
+        virtio_pci, which dracut then leaves out as well on a machine without it. Distributions without
+        `mkinitrd` (it left dracut in version 054) get the dracut line that does the same.
         """
-        target = self.initramfs_path(kernel)
-        if self.family == "debian":
+        target = target or self.initramfs_path(kernel)
+        if self.family == "debian" and self.initramfs_tool != "dracut":
             modules = "xen-blkfront virtio_blk virtio_pci virtio_console"
             listed = f"printf '%s\\n' {modules} >> /etc/initramfs-tools/modules"
             return f"{listed} && mkinitramfs -o {target} {kernel}"
@@ -156,13 +159,14 @@ class Release:
                 f" && mkinitcpio -k {kernel} -g {target}"
             )
         if self.initramfs_tool == "mkinitrd" and self.family == "suse":
-            return f'mkinitrd -m "virtio_blk virtio_net" -k vmlinuz-{kernel} -i initrd-{kernel}'
+            name = target.removeprefix("/boot/")
+            return f'mkinitrd -m "virtio_blk virtio_pci virtio_net" -k vmlinuz-{kernel} -i {name}'
         if self.initramfs_tool == "mkinitrd" and self.family == "redhat":
             modules = {
                 5: "xen-vbd xen-platform-pci virtio_blk virtio_pci virtio_console",
                 6: "xen-blkfront virtio_blk virtio_pci virtio_console",
                 7: "xen-blkfront virtio_blk virtio_pci virtio_console",
-            }.get(self._enterprise_linux, "virtio_blk virtio_net virtio_console")
+            }.get(self._enterprise_linux, "virtio_blk virtio_pci virtio_net virtio_console")
             preload = " ".join(f"--with={module} --preload={module}" for module in modules.split())
             return f"mkinitrd -f --allow-missing {preload} {target} {kernel}"
         if self.initramfs_tool in ("dracut", "mkinitrd"):
@@ -358,7 +362,10 @@ def _id_by_name(name: str) -> str:
 def _family(tree: Tree, release: Release) -> Family:
     if "coreos" in release.like and release.id == "fedora":
         return "coreos"
-    for name in (release.id, *release.like):
+    names = (release.id, *release.like)
+    if release.id == "kylin":  # its server is built from openEuler, its desktop from Debian, and says so
+        names = (*release.like, release.id)
+    for name in names:
         family = _FAMILIES.get(name) or _FAMILIES.get(name.split("-")[0])
         if family:
             return family

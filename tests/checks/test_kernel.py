@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 from imgtool.checks.kernel import kernel
 
-from tests.checks.boot_guest import CONFIG, OLD, V, grub_cfg, guest_image, initramfs, judge, levels, only
+from tests.checks.boot_guest import (
+    CONFIG,
+    OLD,
+    V,
+    grub_cfg,
+    guest_image,
+    initramfs,
+    judge,
+    kernel_files,
+    levels,
+    only,
+)
 from tests.guest.stand_in import ROOT_UUID
 
 CFG = "/boot/grub/grub.cfg"
@@ -107,3 +118,30 @@ def test_every_fault_is_said_in_both_languages() -> None:
     for changes in ({INITRD: None}, without_modules(), {INITRD: initramfs(OLD)}):
         for outcome in judge(kernel, guest_image(changes)):
             assert outcome.message.zh != outcome.message.en
+
+
+@pytest.mark.parametrize(
+    ("identity", "version", "level"),
+    [
+        ("tencentos", "5.4.119-19-0009.1", "kept"),
+        ("tencentos", "5.4.241-1-tlinux4-0017.7", "kept"),
+        ("opencloudos", "5.4.241-1-tlinux4-0017.7", "kept"),
+        ("centos", "3.10.0-1160.el7.x86_64", "kept"),
+        ("centos", "5.4.119-19-0009.1", "warning"),
+        ("tencentos", "5.4.1-1.el8.elrepo.x86_64", "warning"),
+    ],
+)
+def test_which_kernels_of_rpm_are_the_distribution_s_own(identity: str, version: str, level: str) -> None:
+    files = {
+        **kernel_files(version),
+        "/etc/os-release": f"ID={identity}\nID_LIKE=rhel\nVERSION_ID=3.1\n",
+        CFG: grub_cfg().replace(V, version),
+    }
+    assert levels(kernel, guest_image(files))[-1] == level
+
+
+def test_the_initramfs_is_made_where_the_entry_has_it() -> None:
+    files = {"/boot/early.img": initramfs(OLD), CFG: grub_cfg(initrd="/boot/early.img")}
+    outcome = only(kernel, guest_image(files))
+    assert outcome.remedy is not None
+    assert outcome.remedy.en.endswith(f"mkinitramfs -o /boot/early.img {V}")

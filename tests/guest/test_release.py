@@ -194,7 +194,7 @@ K = "3.10.0-1160.el7.x86_64"
         ),
         (
             Release("centos", version="8", family="redhat", initramfs_tool="mkinitrd"),
-            ["--with=virtio_blk --preload=virtio_blk --with=virtio_net", f"/boot/initramfs-{K}.img {K}"],
+            ["--with=virtio_blk --preload=virtio_blk --with=virtio_pci", f"/boot/initramfs-{K}.img {K}"],
         ),
         (
             Release("rocky", version="9.4", family="redhat", initramfs_tool="dracut"),
@@ -202,13 +202,29 @@ K = "3.10.0-1160.el7.x86_64"
         ),
         (
             Release("opensuse-leap", version="15.3", family="suse", initramfs_tool="mkinitrd"),
-            ['mkinitrd -m "virtio_blk virtio_net"', f"-i initrd-{K}"],
+            ['mkinitrd -m "virtio_blk virtio_pci virtio_net"', f"-i initrd-{K}"],
+        ),
+        (
+            Release("ubuntu", version="25.10", family="debian", initramfs_tool="dracut"),
+            ["dracut --force --add-drivers", f"/boot/initrd.img-{K} {K}"],
         ),
     ],
 )
 def test_the_initramfs_is_rebuilt_with_the_distributions_own_line(release: Release, parts: list[str]) -> None:
     command = release.initramfs_command(K)
     assert all(part in command for part in parts), command
+
+
+def test_the_initramfs_is_written_where_the_boot_loader_loads_it() -> None:
+    arch = Release("arch", family="arch", initramfs_tool="mkinitcpio")
+    assert arch.initramfs_command(K, "/boot/initramfs-linux.img").endswith(
+        f"-k {K} -g /boot/initramfs-linux.img"
+    )
+
+
+def test_kylin_is_what_it_says_it_is_like() -> None:
+    assert read_release(MemoryTree({"/etc/os-release": "ID=kylin\nID_LIKE=debian\n"})).family == "debian"
+    assert read_release(MemoryTree({"/etc/os-release": "ID=kylin\n"})).family == "redhat"
 
 
 def test_the_boot_loader_is_written_afresh_at_its_real_path() -> None:
