@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from imgtool.report.model import ImageReport
     from imgtool.rules import Target
 
-# Seconds for one image. Everything that reads an image is bounded far below; this is for what is not known.
-LONGEST = 120.0
 FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
 
 
@@ -139,7 +137,7 @@ def command(
 
 
 def _judged(images: Sequence[Path], request: Request, jobs: int) -> Iterator[ImageReport]:
-    from imgtool.cli.workers import Crashed, in_processes
+    from imgtool.cli.workers import LONGEST, Crashed, in_processes
     from imgtool.judging import judge, report_of_crash
 
     limit = math.inf if request.options.deep else LONGEST

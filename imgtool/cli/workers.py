@@ -25,6 +25,9 @@ from imgtool.cli.ending import ENDING_SIGNALS, Ended, unwind_on_signals
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 PATIENCE = 5.0
+# What reads an image is bounded far below these; they are for what is not known of it, and of QEMU.
+LONGEST = 120.0  # seconds for one image
+MEMORY = 384 * 1024**2  # bytes of data of a worker, and of each child that it starts
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,14 @@ def in_processes(
     items: Sequence[Item],
     jobs: int = 1,
     debug: bool = False,
-    limit: float = math.inf,
+    limit: float = LONGEST,
 ) -> Iterator[Result | Crashed]:
     """work(item) for each, `jobs` at a time, in the order of the items.
 
-    Results are pickled. limit: seconds after which a worker without an answer is killed. debug: a worker
-    that fails shows its traceback. However this ends, no worker is left: they get SIGTERM, unwind, and
-    SIGKILL 5 s later. When this process is killed outright, the kernel sends the SIGTERM: they watch a pipe
-    that closes.
+    Results are pickled. limit: seconds after which a worker without an answer is killed; it and the programs
+    that it starts have MEMORY bytes each. debug: a worker that fails shows its traceback. However this ends,
+    no worker is left: they get SIGTERM, unwind, and SIGKILL 5 s later. When this process is killed outright,
+    the kernel sends the SIGTERM: they watch a pipe that closes.
     """
     running: dict[int, _Worker] = {}
     done: dict[int, Result | Crashed] = {}
@@ -134,6 +137,7 @@ def _work_and_exit(task: Callable[[], object], watched: int, answer: int, debug:
         unwind_on_signals()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
         _end_with_parent(watched)
+        _bound_memory()
         _write(answer, pickle.dumps(task()))
         code = 0
     except (Ended, BrokenPipeError):
@@ -150,6 +154,15 @@ def _work_and_exit(task: Callable[[], object], watched: int, answer: int, debug:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)  # no clean-up twice: what we were forked with belongs to our parent
+
+
+def _bound_memory() -> None:
+    """RLIMIT_DATA (getrlimit(2)); of the address space, libraries take hundreds of MiB that cost nothing."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def _end_with_parent(watched: int) -> None:

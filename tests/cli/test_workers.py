@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from imgtool.cli.workers import Crashed, in_processes
+from imgtool.cli.workers import MEMORY, Crashed, in_processes
 
 
 def children() -> list[str]:
@@ -56,6 +58,16 @@ def test_a_worker_without_an_answer_is_killed_at_its_limit() -> None:
     found = list(in_processes(lambda number: time.sleep(600 if number == 1 else 0), range(3), 2, limit=0.5))
     assert found == [None, Crashed("no answer within 0.5 s"), None]
     assert children() == []
+
+
+def test_a_worker_and_its_children_have_bounded_memory() -> None:
+    def hoard(how: str) -> int:
+        if how == "itself":
+            return len(bytearray(MEMORY + 1))
+        program = f"bytearray({MEMORY} + 1)"
+        return subprocess.call([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+
+    assert list(in_processes(hoard, ["itself", "child"])) == [Crashed("MemoryError: "), 1]
 
 
 def test_leaving_early_ends_the_workers() -> None:
