@@ -7,7 +7,9 @@ itself through the entry-point group `imgtool.checks`. The core knows no rule by
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -17,6 +19,8 @@ from imgtool.errors import ImgtoolError, UsageError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from imgtool.image import Image
 
 Target = Literal["import", "migrate", "data-disk"]
@@ -167,12 +171,10 @@ def discover() -> dict[str, Rule]:
 
     Raises UsageError when two rules claim one id or a third-party module cannot be imported.
     """
-    from importlib.metadata import entry_points
-
     catalogue = importlib.import_module("imgtool.checks")
     names = sorted(found.name for found in pkgutil.iter_modules(catalogue.__path__))
     modules = [importlib.import_module(f"imgtool.checks.{name}") for name in names]
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in _plug_ins():
         try:
             modules.append(point.load())
         except Exception as error:
@@ -196,6 +198,35 @@ def discover() -> dict[str, Rule]:
                 )
             rules[found.id] = found
     return _in_order(rules)
+
+
+def _plug_ins() -> Iterable[EntryPoint]:
+    """The entry points of other packages. importlib.metadata takes longer to import than all rules do, so it
+    is asked only where a package names the group at all."""
+    if not any(map(_names_the_group, sys.path)):
+        return ()
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINTS)
+
+
+def _names_the_group(folder: str) -> bool:
+    """Whether a package in this folder of sys.path may have rules; so says anything but a folder, too."""
+    try:
+        with os.scandir(folder or ".") as entries:
+            packages = [it.path for it in entries if it.name.endswith((".dist-info", ".egg-info"))]
+    except (FileNotFoundError, PermissionError):
+        return False
+    except NotADirectoryError:
+        return True
+    for package in packages:
+        try:
+            with open(f"{package}/entry_points.txt", encoding="utf-8", errors="replace") as file:
+                if ENTRY_POINTS in file.read():
+                    return True
+        except OSError:
+            continue
+    return False
 
 
 SUBJECTS = ("image", "disk", "linux", "windows")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -246,12 +245,17 @@ def test_an_unknown_warning_leaves_the_verdict_open_only_where_warnings_fail() -
 
 
 @pytest.fixture
-def plug_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, ModuleType | None], None]:
+def plug_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, ModuleType | None], None]:
+    """Installs a package with the entry point, as pip would, in a folder of sys.path."""
+
     def install(name: str, module: ModuleType | None) -> None:
         if module is not None:
             monkeypatch.setitem(sys.modules, name, module)
-        point = EntryPoint("extra", name, imgtool.rules.ENTRY_POINTS)
-        monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point])
+        installed = tmp_path / "acme-1.0.dist-info"
+        installed.mkdir()
+        (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+        (installed / "entry_points.txt").write_text(f"[{imgtool.rules.ENTRY_POINTS}]\nextra = {name}\n")
+        monkeypatch.syspath_prepend(tmp_path)
 
     return install
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from imgtool.errors import CannotRead
 from imgtool.text import Text
@@ -78,10 +78,16 @@ class Budget:
             )
 
 
+class Readable(Protocol):
+    """What bytes can be read from, in order: b"" at the end."""
+
+    def read(self, length: int, /) -> bytes: ...
+
+
 class Source:
     """A stream that can be looked ahead in. `offset` counts the bytes taken."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Readable) -> None:
         self._stream = stream
         self._ahead = b""
         self._at = 0  # how much of `_ahead` is taken

@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
 from imgtool.guest import compression, cpio
+from imgtool.guest.read_ahead import ReadAhead
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -108,11 +109,13 @@ class DamagedInitramfs(CannotRead):
 
 def read_initramfs(tree: Tree, path: str, budget: compression.Budget | None = None) -> Initramfs:
     """List the initramfs at a path of the guest. Raises DamagedInitramfs, NotInGuest, GuestReadFailed."""
-    with tree.open(path) as stream:
-        return list_members(stream, path, budget)
+    with tree.open(path) as stream, ReadAhead(stream, compression.INPUT_PIECE) as ahead:
+        return list_members(ahead, path, budget)
 
 
-def list_members(stream: BinaryIO, path: str, budget: compression.Budget | None = None) -> Initramfs:
+def list_members(
+    stream: compression.Readable, path: str, budget: compression.Budget | None = None
+) -> Initramfs:
     """List an initramfs from a stream. path: what it is called in errors. Raises DamagedInitramfs.
 
     budget: what may be spent on unpacking, MOST_BYTES and MOST_SECONDS if not given.
