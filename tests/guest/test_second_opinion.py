@@ -66,9 +66,7 @@ def test_every_file_of_the_golden_root_is_the_same_to_libyal(
 ) -> None:
     library = pytest.importorskip(module)
     with open_disk(probe(image(name))) as disk:
-        volume = max(
-            (it for it in disk.volumes if it.signature.type == type_), key=lambda it: it.blocks.size
-        )
+        volume = max((it for it in disk.volumes if it.signature.type == type_), key=lambda it: it.blocks.size)
         other = library.volume()
         other.open_file_object(BlockFile(volume.blocks))
         expected = dict(theirs(other))
