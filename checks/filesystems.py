@@ -214,7 +214,7 @@ def _device(volume: Volume) -> str:
         return f"/dev/sda{volume.partition.number}"
     if volume.kind == "disk":
         return "/dev/sda"
-    return volume.device_names[-1] if volume.kind == "lv" and volume.device_names else ""
+    return f"/dev/{volume.name}" if volume.kind == "lv" else ""
 
 
 def _remedy(image: Image, volume: Volume, fault: _Fault) -> Text:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import imgtool.checks.filesystems as checks
 
+from imgtool.disk.signatures import Signature
+from imgtool.disk.volumes import Volume
 from imgtool.image import Image, Options
 from imgtool.profiles import load_profile
 from imgtool.rules import Finding, Severity, Status, run
@@ -40,6 +43,16 @@ def test_a_journal_that_waits_to_be_replayed_is_a_warning(tmp_path: Path) -> Non
     assert warned.remedy is not None
     assert f"-a {path} run : e2fsck /dev/sda1" in warned.remedy.en
     assert (good.status, good.evidence) == (Status.PASS, ("partition 2: ext4, clean",))
+
+
+def test_a_logical_volume_is_mended_under_the_name_that_guestfish_knows() -> None:
+    names = ("/dev/mapper/vg-root", "/dev/vg/root", "/dev/disk/by-id/dm-name-vg-root")
+    details = {"state": "errors", "needs_recovery": False}
+    blocks: Any = None
+    volume = Volume("vg/root", "lv", blocks, Signature("ext4", "", "", details), None, names)
+    fault = checks._fault(volume)
+    assert fault is not None
+    assert fault.repair == "e2fsck /dev/vg/root forceall:true"
 
 
 def test_an_error_flag_is_an_error(tmp_path: Path) -> None:
