@@ -283,13 +283,16 @@ def run(image: Image, rules: Mapping[str, Rule], selected: Iterable[str] | None 
     for name in rules:
         if name in asked:
             judged.judge(name)
-    in_the_way = (Status.FAIL, Status.UNKNOWN)
+    judged.tell_what_system_is_unread()
     return [
         finding
         for name in rules
         for finding in judged.findings.get(name, ())
-        if name in asked or (finding.status in in_the_way and finding.because is None)
+        if name in asked or (finding.status in _IN_THE_WAY and finding.because is None)
     ]
+
+
+_IN_THE_WAY = (Status.FAIL, Status.UNKNOWN)
 
 
 class _Run:
@@ -300,6 +303,7 @@ class _Run:
         self.rules = rules
         self.findings: dict[str, list[Finding]] = {}
         self.broken: set[str] = set()
+        self.of_another_system: list[str] = []
         # Why something could not be evaluated: the rule that told it, and how grave that was.
         self.told: dict[tuple[Text, tuple[str, ...]], tuple[str, Severity]] = {}
 
@@ -324,10 +328,26 @@ class _Run:
                 self.findings[name] = [_finding(image, this, not_judged(reason))]
             return
         if this.family not in ("any", image.family):
+            self.of_another_system.append(name)
             return
         self.findings[name] = [self._once(name, _finding(image, this, it)) for it in _outcomes(image, this)]
         if any(finding.status is Status.FAIL for finding in self.findings[name]):
             self.broken.add(name)
+
+    def tell_what_system_is_unread(self) -> None:
+        """Rules of one system are passed over where there is another; not where none can be read at all.
+
+        The rules on file and disk tell that, but they may have been left out. It is as bad as an error.
+        """
+        found = (finding for findings in self.findings.values() for finding in findings)
+        if not self.of_another_system or any(finding.status in _IN_THE_WAY for finding in found):
+            return
+        try:
+            _ = self.image.search
+        except ImgtoolError as error:
+            for name in self.of_another_system:
+                why = replace(undecided(error.statement()), severity=Severity.ERROR)
+                self.findings[name] = [self._once(name, _finding(self.image, self.rules[name], why))]
 
     def _once(self, name: str, finding: Finding) -> Finding:
         """One reason is told once: a rule that has nothing to add points to the one that told it."""

@@ -194,6 +194,19 @@ def test_a_rule_of_another_system_is_not_judged(monkeypatch: pytest.MonkeyPatch)
     assert list(found) == ["b", "c"]
 
 
+def test_a_rule_of_one_system_is_unknown_where_no_system_can_be_read() -> None:
+    """The rules that would tell so, those on file and disk, may have been left out."""
+    found = judged(make("a", GOOD), make("b", BAD, family="linux"), make("c", BAD, family="windows"))
+    assert [found[name].status for name in "abc"] == [Status.PASS, Status.UNKNOWN, Status.UNKNOWN]
+    assert "does not exist" in found["b"].message.en
+    assert found["c"].because == "b"
+
+
+def test_what_system_there_is_is_told_once() -> None:
+    found = judged(make("a", NO_ANSWER), make("b", BAD, family="linux"))
+    assert list(found) == ["a"]
+
+
 def test_a_profile_changes_the_level_of_a_rule(tmp_path: Path) -> None:
     file = tmp_path / "site.toml"
     file.write_text('extends = "tce"\n[severity]\n"a.b" = "warning"\n')

@@ -108,21 +108,31 @@ def command(
     judge one; else 3 if one could not be judged; else 0.
     """
     from imgtool.cli.output import Output
+    from imgtool.errors import UsageError
     from imgtool.image import Options
     from imgtool.judging import Request
     from imgtool.profiles import load_profile
     from imgtool.rules import Severity, discover
     from imgtool.rules import select as select_rules
+    from imgtool.text import Text
 
     out = Output(output, force, images)
     rules = discover()
     limits = load_profile(profile, rules)
     # An ignored rule is not run at all, so that it can't keep others from being judged.
     in_play = {name: rules[name] for name in select_rules(rules, (), ignore)}
+    chosen = select_rules(rules, select, ignore)
+    if not any(target in rules[name].targets for name in chosen):
+        raise UsageError(
+            Text(
+                en=f"None of the rules that are left judges an image for --target {target}.",
+                zh=f"所选规则中没有一条适用于 --target {target} 的镜像。",
+            )
+        )
     request = Request(
         profile=limits,
         rules=in_play,
-        selected=tuple(name for name in select_rules(rules, select, ignore)) if select else None,
+        selected=tuple(chosen) if select else None,
         options=Options(target, boot_mode, force_import, deep, session.debug),
         fail_on=Severity(fail_on),
     )

@@ -231,3 +231,14 @@ def test_a_crash_takes_only_its_own_image_with_it(image: Path, tmp_path: Path) -
     assert first["findings"][0]["evidence"] == ["SIGSEGV"]
     assert second["verdict"] == "pass"
     assert done.stderr == ""
+
+
+def test_a_file_that_cannot_be_read_never_passes_whatever_rules_are_left_out(tmp_path: Path) -> None:
+    for given in (["--ignore", "image,disk"], ["--select", "linux.distribution", "--ignore", "disk"]):
+        assert imgtool("check", *given, tmp_path / "gone.qcow2").returncode == 3
+
+
+def test_rules_that_judge_nothing_for_the_target_are_wrong_usage(tmp_path: Path) -> None:
+    done = imgtool("check", "--target", "data-disk", "--select", "linux.fstab", qcow2(tmp_path / "a.qcow2"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--target data-disk" in done.stderr
