@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def bootloader(image: Image) -> Iterator[Outcome]:
             ),
             *(f"{entry.source}: {entry.title}: {path}" for entry, path in gone[:8] if path in lost),
             severity=Severity.WARNING,
-            remedy=_rewrite(guest, loader),
+            remedy=_without_entries(guest, loader, [entry for entry, path in gone if path in lost]),
         )
 
 
@@ -131,10 +132,29 @@ def _gone(guest: LinuxGuest, entry: BootEntry) -> list[str]:
     return [path for path in paths if not guest.tree.is_file(path)]
 
 
+def _without_entries(guest: LinuxGuest, loader: BootLoader, entries: list[BootEntry]) -> Text | None:
+    """Boot Loader Specification entries are files of their own, which no command writes afresh."""
+    files = dict.fromkeys(entry.source for entry in entries if entry.source.endswith(".conf"))
+    if files:
+        return Text.same(f"rm {' '.join(map(shlex.quote, list(files)[:8]))}")
+    return _rewrite(guest, loader)
+
+
 @if_known
 def _rewrite(guest: LinuxGuest, loader: BootLoader) -> Text | None:
-    command = guest.release.bootloader_command(loader.config_path or "")
-    return Text.same(command) if command and loader.kind == "grub2" else None
+    config = loader.config_path or ""
+    command = guest.release.bootloader_command(config)
+    if not command or loader.kind != "grub2":
+        return None
+    if "/efi/" in config.lower() and not loader.entries:
+        # the few lines in the EFI system partition that say where the configuration is
+        manager = guest.release.package_manager
+        command = {
+            "debian": f"grub-install --efi-directory=/boot/efi && {command}",
+            "redhat": f"rm {config} && {manager} reinstall -y grub2-common && {command}",
+            "suse": "update-bootloader --reinit",
+        }.get(guest.release.family, command)
+    return Text.same(command)
 
 
 @rule(

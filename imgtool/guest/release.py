@@ -182,6 +182,8 @@ class Release:
             return ""
         if self.family == "debian":
             return "update-grub"
+        if self.family == "redhat" and self._enterprise_linux > 8 and "/efi/" in config.lower():
+            config = "/boot/grub2/grub.cfg"  # what is in the EFI system partition only leads there
         if self.family in ("redhat", "suse"):
             return f"grub2-mkconfig -o {config}"
         return f"grub-mkconfig -o {config}"

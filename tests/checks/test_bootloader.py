@@ -46,6 +46,38 @@ def test_another_entry_without_its_files_is_a_warning() -> None:
     assert f"/boot/vmlinuz-{OLD}" in outcomes[1].message.en
 
 
+def test_an_entry_that_is_a_file_of_its_own_is_removed() -> None:
+    folder = "/boot/loader/entries"
+    entry = f"linux /boot/vmlinuz-%s\noptions root=UUID={ROOT_UUID}\n"
+    files = {
+        CFG: "blscfg\n",
+        f"{folder}/m-{V}.conf": entry % V,
+        f"{folder}/m-0-rescue.conf": entry % "0-rescue",
+    }
+    kept, warned = judge(bootloader, guest_image(files))
+    assert (kept.kind, warned.remedy and warned.remedy.en) == ("kept", f"rm {folder}/m-0-rescue.conf")
+
+
+@pytest.mark.parametrize(
+    ("release", "command"),
+    [
+        ("ID=debian\n", "grub-install --efi-directory=/boot/efi && update-grub"),
+        ("ID=sles\n", "update-bootloader --reinit"),
+        (
+            "ID=rhel\nVERSION_ID=9.3\n",
+            "rm /boot/efi/EFI/x/grub.cfg && apt-get reinstall -y grub2-common"
+            " && grub2-mkconfig -o /boot/grub2/grub.cfg",
+        ),
+    ],
+)
+def test_a_stub_that_leads_nowhere_is_made_anew(release: str, command: str) -> None:
+    stub = "search.fs_uuid 00000000-0000-4000-8000-000000000000 root\nconfigfile ($root)/nowhere/grub.cfg\n"
+    files = {CFG: None, "/boot/efi/EFI/x/grub.cfg": stub, "/etc/os-release": release}
+    outcome = only(bootloader, guest_image(files))
+    assert outcome.remedy is not None
+    assert outcome.remedy.en == command
+
+
 def test_the_default_entry_s_own_missing_files_are_left_to_linux_kernel() -> None:
     assert levels(bootloader, guest_image({f"/boot/vmlinuz-{V}": None})) == ["kept"]
 

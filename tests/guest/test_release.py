@@ -232,3 +232,6 @@ def test_the_boot_loader_is_written_afresh_at_its_real_path() -> None:
     assert debian.bootloader_command("/boot/grub/grub.cfg") == "update-grub"
     assert redhat.bootloader_command("/boot/grub2/grub.cfg") == "grub2-mkconfig -o /boot/grub2/grub.cfg"
     assert redhat.bootloader_command("/boot/grub/grub.conf") == ""
+    for major, path in ((7, "/boot/efi/EFI/redhat/grub.cfg"), (9, "/boot/grub2/grub.cfg")):
+        rhel = Release("rhel", version=f"{major}.4", family="redhat")
+        assert rhel.bootloader_command("/boot/efi/EFI/redhat/grub.cfg") == f"grub2-mkconfig -o {path}"
