@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from imgtool.errors import CannotRead
 from imgtool.text import Text
@@ -22,7 +22,6 @@ LARGEST_PIECE = 8 << 20  # a block of legacy LZ4
 LARGEST_WINDOW = 128 << 20  # bytes of history; what the kernel allows (ZSTD_WINDOWSIZE_MAX)
 LZ4_MAGIC = b"\x02\x21\x4c\x18"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-MOST_BLOCKS = 4096  # of zstd, fed at once
 ZSTD_BLOCK = 128 << 10  # RFC 8878, 3.1.1.2.4: no block gives more
 LZ4_BLOCK = 8 << 20
 
@@ -222,46 +221,56 @@ def _inflater(failure: type[Exception]) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _zstd(source: Source) -> Iterator[bytes]:
-    """One frame. Its blocks are fed a few at a time: each gives at most 128 KiB, a whole piece could give
-    gigabytes, and zstandard's decompressobj has no limit of its own."""
+    """One frame. zstandard is given its blocks and nothing behind them: `source` ends where it does."""
     import zstandard
-
-    def decode(data: bytes) -> bytes:
-        try:
-            return decoder.decompress(data)
-        except zstandard.ZstdError as error:
-            raise _wrong("zstd", str(error)) from error
 
     head = source.take(_zstd_header_length(source.peek(6)))
     try:
         window = zstandard.get_frame_parameters(head).window_size
+        if window > LARGEST_WINDOW:
+            raise _wrong("zstd", f"a window of {window} bytes, more than the kernel allows")
+        frame = _ZstdFrame(source, head)
+        decoder = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW)
+        with decoder.stream_reader(cast(BinaryIO, frame)) as reader:
+            while piece := reader.read(OUTPUT_PIECE):
+                yield piece
     except zstandard.ZstdError as error:
         raise _wrong("zstd", str(error)) from error
-    checksum = bool(head[4] & 4)
-    if window > LARGEST_WINDOW:
-        raise _wrong("zstd", f"a window of {window} bytes, more than the kernel allows")
-    decoder = zstandard.ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj(write_size=ZSTD_BLOCK)
-    yield decode(head)
-    last = False
-    while not last:
-        blocks: list[bytes] = []
-        most = 0
-        while not last and most <= OUTPUT_PIECE - ZSTD_BLOCK and len(blocks) < MOST_BLOCKS:
-            header = int.from_bytes(source.peek(3), "little")
-            last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
-            length = 3 + (1 if kind == 1 else size)  # kind 1: one byte, repeated
-            if size > ZSTD_BLOCK or kind == 3:
-                raise _wrong("zstd", "a block that can't be")
-            block = source.take(length)
-            if len(block) < max(length, 3):
-                raise _truncated("zstd")
-            blocks.append(block)
-            most += ZSTD_BLOCK if kind == 2 else size
-        if last and checksum:
-            blocks.append(source.take(4))
-        yield decode(b"".join(blocks))
-    if not decoder.eof:
+    if not frame.whole:
         raise _truncated("zstd")
+
+
+class _ZstdFrame:
+    """The bytes of one frame, by read(): its header, its blocks a few at a time, its checksum."""
+
+    def __init__(self, source: Source, head: bytes) -> None:
+        self._source = source
+        self._head = head
+        self._checksum = bool(head[4] & 4)
+        self.whole = False
+
+    def read(self, size: int) -> bytes:
+        """Whole blocks, whatever `size` says; b"" at the end. Raises DamagedStream."""
+        blocks = [self._head]
+        length = len(self._head)
+        self._head = b""
+        while not self.whole and length < INPUT_PIECE:
+            block = self._block()
+            blocks.append(block)
+            length += len(block)
+        return b"".join(blocks)
+
+    def _block(self) -> bytes:
+        header = int.from_bytes(self._source.peek(3), "little")
+        last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
+        if size > ZSTD_BLOCK or kind == 3:
+            raise _wrong("zstd", "a block that can't be")
+        length = 3 + (1 if kind == 1 else size)  # kind 1: one byte, repeated
+        block = self._source.take(length)
+        if len(block) < max(length, 3):
+            raise _truncated("zstd")
+        self.whole = last
+        return block + self._source.take(4) if last and self._checksum else block
 
 
 def _zstd_header_length(head: bytes) -> int:
