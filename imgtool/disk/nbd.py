@@ -219,6 +219,17 @@ def _opened(
 
 def _named(path: Path, driver: str, options: Mapping[str, object]) -> tuple[str, tuple[int, ...]]:
     """The image as a QEMU `json:` name, and the descriptors that the child must inherit for it."""
+    node, passed = image_node(path, driver, options)
+    return "json:" + json.dumps(node), passed
+
+
+def image_node(
+    path: Path, driver: str, options: Mapping[str, object]
+) -> tuple[dict[str, object], tuple[int, ...]]:
+    """The image as the JSON object that QEMU opens it by, and descriptors that the child must inherit for it.
+
+    The caller closes those. Raises CannotRead.
+    """
     passed: tuple[int, ...] = ()
     name = str(path.absolute())
     try:
@@ -227,8 +238,7 @@ def _named(path: Path, driver: str, options: Mapping[str, object]) -> tuple[str,
         passed = (_open(path),)
         name = f"/proc/self/fd/{passed[0]}"
     file = {"driver": "file", "filename": name}
-    image = {"driver": driver, "read-only": True, "backing": None, "file": file, **options}
-    return "json:" + json.dumps(image), passed
+    return {"driver": driver, "read-only": True, "backing": None, "file": file, **options}, passed
 
 
 def _open(path: Path) -> int:
