@@ -7,11 +7,10 @@ speed.
 
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
 
 from imgtool.convert import qemu_img
-from imgtool.convert.converter import Converter, Job, Made, Option
+from imgtool.convert.converter import Converter, Job, Made, Option, OverLimit
 from imgtool.disk.probe import probe
 from imgtool.errors import MachineLacks, UsageError
 from imgtool.text import Text
@@ -49,19 +48,28 @@ def writer(job: Job) -> str:
 
 
 def _own(job: Job) -> Made:
-    from imgtool.convert.qcow2_writer import write_compressed
+    from imgtool.convert.qcow2_writer import OutputTooLarge, write_compressed
     from imgtool.convert.source import open_source
 
-    with open_source(job.source) as source, open(job.out, "xb") as out:
-        written = write_compressed(
-            source,
-            out,
-            level=job.level,
-            compat=job.options["compat"],
-            threads=job.threads or len(os.sched_getaffinity(0)),
-            progress=job.at,
-            limit=job.limit,
-        )
+    try:
+        with open_source(job.source) as source, open(job.out, "xb") as out:
+            written = write_compressed(
+                source,
+                out,
+                level=job.level,
+                compat=job.options["compat"],
+                threads=job.threads,
+                progress=job.at,
+                limit=job.limit,
+            )
+    except OutputTooLarge as error:
+        said = error.statement()
+        raise OverLimit(
+            Text(
+                en=f"{said.en} That is the profile's limit (InvalidFormatSize). Try --shrink.",
+                zh=f"{said.zh}这是配置的上限（InvalidFormatSize）。请尝试 --shrink。",
+            )
+        ) from error
     return Made("imgtool", written.sha256, written.crc64)
 
 

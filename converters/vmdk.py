@@ -9,11 +9,20 @@ from __future__ import annotations
 from imgtool.convert import qemu_img
 from imgtool.convert.converter import Converter, Job, Made, Option
 from imgtool.disk.probe import probe
+from imgtool.errors import UsageError
 from imgtool.text import Text
 
 
 def convert(job: Job) -> Made:
-    """streamOptimized when compression is asked for."""
+    """streamOptimized when compression is asked for. Raises UsageError when that is contradicted."""
+    if job.compress and job.options["subformat"] == "monolithicSparse":
+        raise UsageError(
+            Text(
+                en="A monolithicSparse VMDK is never compressed: leave --compress out, or choose "
+                "streamOptimized.",
+                zh="monolithicSparse VMDK 不支持压缩：请去掉 --compress，或选择 streamOptimized。",
+            )
+        )
     qemu_img.convert(job.source, job.out, "vmdk", {"subformat": subformat(job)}, at=job.at)
     return Made("qemu-img")
 

@@ -41,7 +41,7 @@ _PATH = click.Path(path_type=Path, readable=False)
 )
 @click.option(
     "--level",
-    type=click.IntRange(0, 3),
+    type=click.IntRange(1, 3),
     default=1,
     show_default=True,
     help="How hard imgtool's writer compresses.",

@@ -7,14 +7,21 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imgtool.convert.output import shown
-from imgtool.errors import UsageError
+from imgtool.disk.commands import byte_count
+from imgtool.errors import Stated, UsageError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
+
+
+class OverLimit(Stated):
+    """The platform would not take the result: found, as a check finds it."""
+
+    exit_code: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,20 @@ class Converter:
                     )
                 )
         return {name: asked.get(name, option.default) for name, option in known.items()}
+
+
+def require_actual(allocated: int, limit: int) -> None:
+    """Raise OverLimit when an output takes more bytes on storage than the profile allows."""
+    if allocated > limit:
+        raise OverLimit(
+            Text(
+                en=f"The output takes {byte_count(allocated)} and more, and the profile takes up to "
+                f"{byte_count(limit)} (InvalidFormatSize). Try --compress or --shrink.",
+                zh=f"输出已达 {byte_count(allocated)}，超出配置上限 "
+                f"{byte_count(limit)}（InvalidFormatSize）。"
+                "请尝试 --compress 或 --shrink。",
+            )
+        )
 
 
 def discover() -> dict[str, Converter]:

@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from imgtool.convert.archives import ARCHIVES, unpack
-from imgtool.convert.converter import Converter, Job, Made, choose, discover
-from imgtool.convert.output import Output, shown
+from imgtool.convert.converter import Converter, Job, Made, OverLimit, choose, discover, require_actual
+from imgtool.convert.output import Output, shown, write_failed
 from imgtool.convert.progress import Progress, Silent
 from imgtool.convert.unchanged import Moment
-from imgtool.convert.verify import look, verify
+from imgtool.convert.verify import blocks_of, look, verify
 from imgtool.disk.commands import QEMU_NAMES, byte_count
 from imgtool.disk.probe import probe
-from imgtool.errors import CannotRead, Stated, UsageError
+from imgtool.errors import CannotRead, UsageError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ UNPACKING = Text("Unpacking", "解压")
 SHRINKING = Text("Copying to shrink", "复制以精简")
 CONVERTING = Text("Converting", "转换")
 VERIFYING = Text("Verifying", "校验")
-
-
-class OverLimit(Stated):
-    """The platform would not take the result: found, as a check finds it."""
-
-    exit_code: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +95,7 @@ def convert(
     first = probe(source)
     before = Moment((*before.states, *Moment.of(first.other_files).states))
     if first.format not in ARCHIVES:  # of an archive, what is inside is judged
+        first = _sized(first)
         _require_convertible(first, profile)
     try:
         with Output(output, force=request.force, inputs=[source, *first.other_files]) as out:
@@ -120,7 +115,7 @@ def convert(
                 threads=request.threads,
                 limit=profile.image.max_actual_size,
             )
-            made, written = _made(converter, job, progress, before)
+            made, written = _made(converter, job, output, progress, before)
             if request.verify:
                 verify(converter, job, _vigil(VERIFYING, job, progress, before))
             before.check()
@@ -183,7 +178,7 @@ class _Vigil:
         self._next_look = now + LOOK_EVERY
         self._before.check()
         if self._out is not None and self._limit is not None and self._out.exists():
-            _require_actual(self._out.stat().st_blocks * 512, self._limit)
+            require_actual(self._out.stat().st_blocks * 512, self._limit)
 
 
 def _unpacked(
@@ -210,7 +205,16 @@ def _unpacked(
         file = probe(inner)
         depth += 1
     if depth:
+        file = _sized(file)
         _require_convertible(file, profile)
+    return file
+
+
+def _sized(file: ImageFile) -> ImageFile:
+    """With the size of the disk, which QEMU is asked for where the probe does not know the format so well."""
+    if file.virtual_size is None and file.format in QEMU_NAMES and not file.hazards:
+        with blocks_of(file) as blocks:
+            return replace(file, virtual_size=blocks.size)
     return file
 
 
@@ -260,19 +264,6 @@ def _require_convertible(file: ImageFile, profile: Profile) -> None:
         )
 
 
-def _require_actual(allocated: int, limit: int) -> None:
-    if allocated > limit:
-        raise OverLimit(
-            Text(
-                en=f"The output takes {byte_count(allocated)} and more, and the profile takes up to "
-                f"{byte_count(limit)} (InvalidFormatSize). Try --compress or --shrink.",
-                zh=f"输出已达 {byte_count(allocated)}，超出配置上限 "
-                f"{byte_count(limit)}（InvalidFormatSize）。"
-                "请尝试 --compress 或 --shrink。",
-            )
-        )
-
-
 def _require_room(file: ImageFile, folder: Path, request: Request) -> None:
     from imgtool.convert.space import require
 
@@ -291,9 +282,14 @@ def _shrunk(
     return probe(copy), notes
 
 
-def _made(converter: Converter, job: Job, progress: Progress, before: Moment) -> tuple[ImageFile, Made]:
-    """Run the converter and look at what it made."""
-    written = converter.convert(replace(job, at=_vigil(CONVERTING, job, progress, before)))
+def _made(
+    converter: Converter, job: Job, out: Path, progress: Progress, before: Moment
+) -> tuple[ImageFile, Made]:
+    """Run the converter and look at what it made; `out` is what the person calls it."""
+    try:
+        written = converter.convert(replace(job, at=_vigil(CONVERTING, job, progress, before)))
+    except OSError as error:
+        raise write_failed(out, error) from error
     made = look(converter, job)
     _vigil(CONVERTING, job, progress, before)(job.source.virtual_size or 0)
     return made, written
