@@ -101,7 +101,7 @@ def convert(
         with Output(output, force=request.force, inputs=[source, *first.other_files]) as out:
             file = _unpacked(first, out.folder, profile, progress, before)
             notes = list(_notes(file))
-            _require_room(file, out.folder, request)
+            _require_room(file, out.target.parent, request)
             if request.shrink:
                 file, more = _shrunk(file, out.folder, progress, before)
                 notes += more

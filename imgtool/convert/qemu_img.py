@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
 
 QUESTION_TIMEOUT = 30.0  # seconds: what qemu-img answers without reading a disk
+NEARLY_FULL = 256 * 1024  # bytes
 BEAT = 0.2  # seconds between looks at what must not change while a child works
 STDERR_KEPT = 64 * 1024
 WINDOW_ALIGNMENT = 1024 * 1024
@@ -166,11 +167,16 @@ def convert(
     with opened(source) as node:
         command = ["qemu-img", "convert", *flags, "-f", node.driver, "-O", driver]
         command += ["-o", given] if given else []
-        together(
-            [(*command, node.name, os.path.abspath(out))],
-            beat=lambda done: at(int(size * done[0])),
-            pass_fds=node.descriptors,
-        )
+        try:
+            together(
+                [(*command, node.name, os.path.abspath(out))],
+                beat=lambda done: at(int(size * done[0])),
+                pass_fds=node.descriptors,
+            )
+        except CommandFailed as failure:
+            if _at_the_end_of_room(out):
+                raise _no_room(failure.stderr) from failure
+            raise
 
 
 def measure(source: ImageFile) -> int:
@@ -272,14 +278,7 @@ class _Child:
             raise Differs(bytes(self.output).replace(b"\r", b"\n").decode(errors="replace").strip()[-300:])
         said = os.pread(self.errors, STDERR_KEPT, 0).decode(errors="replace")
         if code == -signal.SIGXFSZ or _FULL.search(said):
-            raise NoRoom(
-                Text(
-                    en=f"The storage that the output goes to is full, or files may not grow further: "
-                    f"{_short(said) or 'qemu-img was stopped at the limit of file sizes'}",
-                    zh="输出所在的存储已满，或文件大小达到上限："
-                    f"{_short(said) or 'qemu-img 因文件大小上限而终止'}",
-                )
-            )
+            raise _no_room(said)
         raise CommandFailed(["qemu-img", self.command[1]], code, _short(said))
 
     def close(self) -> None:
@@ -289,10 +288,34 @@ class _Child:
         os.close(self.errors)
 
 
+def _no_room(said: str) -> NoRoom:
+    why = _short(said) or "SIGXFSZ"
+    return NoRoom(
+        Text(
+            en=f"The storage that the output goes to is full, or files may not grow further: {why}",
+            zh=f"输出所在的存储已满，或文件大小达到上限：{why}",
+        )
+    )
+
+
+def _at_the_end_of_room(out: Path) -> bool:
+    """Whether an unfinished output can't grow: not every driver says so of a full disk (VMDK: EINVAL)."""
+    import resource
+
+    try:
+        storage, size = os.statvfs(out), os.stat(out).st_size
+    except OSError:
+        return False
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    grown = most != resource.RLIM_INFINITY and size + NEARLY_FULL >= most
+    return grown or storage.f_bavail * storage.f_frsize < NEARLY_FULL
+
+
 def _short(said: str) -> str:
-    """What qemu-img said, without the JSON names that we gave the images, at most some lines of it."""
-    said = re.sub(r"'?json:\{.*\}'?:? ?", "", said.strip())
-    return said.replace("qemu-img: ", "")[:1000]
+    """What qemu-img said first, without the JSON names that we gave the images: each of its coroutines
+    may complain of the same."""
+    first = said.strip().partition("\n")[0]
+    return re.sub(r"'?json:\{.*\}'?:? ?", "", first).replace("qemu-img: ", "")[:1000]
 
 
 def together(
