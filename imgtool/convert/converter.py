@@ -57,8 +57,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Made:
-    """What a converter made. sha256 (hex) and crc64 (CRC-64/ECMA-182, as object storages say it) of the whole
-    file where they were computed on the way."""
+    """What a converter made.
+
+    sha256 (hex) and crc64 (CRC-64/XZ, which object storages call CRC-64/ECMA): of the whole file, where the
+    writer computed them.
+    """
 
     writer: str
     sha256: str | None = None

@@ -11,6 +11,7 @@ import pytest
 
 from imgtool.convert import output
 from imgtool.convert.output import PREFIX, NoRoom, Output, OutputRefused, sweep, write_failed
+from imgtool.errors import ImgtoolError
 
 
 def names(folder: Path) -> list[str]:
@@ -194,3 +195,36 @@ def test_full_storage_is_the_machines_lack(number: int) -> None:
     assert isinstance(failure, NoRoom)
     assert failure.exit_code == 4
     assert write_failed(Path("out.raw"), OSError(errno.EROFS, "")).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EROFS, OutputRefused), (errno.EACCES, OutputRefused), (errno.ENOSPC, NoRoom)]
+)
+def test_storage_that_takes_no_folder_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(output.os, "mkdir", refused)
+    with pytest.raises(kind, match=os.strerror(number)), Output(tmp_path / "out.raw"):
+        pytest.fail("it was entered")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_what_can_not_be_brought_to_storage_gets_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def failing(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(output.os, "fsync", failing)
+
+    def work() -> None:
+        with Output(tmp_path / "out.raw") as out:
+            out.part.write_bytes(b"disk")
+            out.publish()
+
+    with pytest.raises(ImgtoolError, match=os.strerror(number)):
+        work()
+    assert names(tmp_path) == []
