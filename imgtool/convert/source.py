@@ -128,6 +128,8 @@ class _RawFile:
             return os.lseek(self._file, offset, whence)
         except OSError as error:
             if error.errno == errno.ENXIO:  # no data from here on
+                if os.fstat(self._file).st_size < end:
+                    raise ReadFailed(offset, end - offset, "the file became shorter") from error
                 return end
             if error.errno in (errno.EINVAL, errno.ENOTSUP):  # a file system that tells no holes
                 return offset if whence == os.SEEK_DATA else end
