@@ -96,7 +96,7 @@ def convert(
     before = Moment((*before.states, *Moment.of(first.other_files).states))
     if first.format not in ARCHIVES:  # of an archive, what is inside is judged
         first = _sized(first)
-        _require_convertible(first, profile)
+        _require_convertible(first, profile, Text.same(shown(source)))
     try:
         with Output(output, force=request.force, inputs=[source, *first.other_files]) as out:
             file = _unpacked(first, out.folder, profile, progress, before)
@@ -185,7 +185,7 @@ def _unpacked(
     file: ImageFile, folder: Path, profile: Profile, progress: Progress, before: Moment
 ) -> ImageFile:
     """The image in an archive, probed; or the image itself."""
-    depth = 0
+    depth, source = 0, file.path
     while file.format in ARCHIVES:
         if depth == NESTED_ARCHIVES:
             raise CannotRead(
@@ -206,7 +206,8 @@ def _unpacked(
         depth += 1
     if depth:
         file = _sized(file)
-        _require_convertible(file, profile)
+        inside = Text(en=f"What is in {shown(source)}", zh=f"{shown(source)} 中的文件")
+        _require_convertible(file, profile, inside)
     return file
 
 
@@ -218,18 +219,20 @@ def _sized(file: ImageFile) -> ImageFile:
     return file
 
 
-def _require_convertible(file: ImageFile, profile: Profile) -> None:
-    """Raise unless QEMU may open the image, it is whole, and the platform takes a disk of its size."""
+def _require_convertible(file: ImageFile, profile: Profile, name: Text) -> None:
+    """Raise unless QEMU may open the image, it is whole, and the platform takes a disk of its size.
+
+    name: what the person knows it by.
+    """
     from imgtool.convert.qemu_img import reading
 
-    path = shown(file.path)
     if file.format not in QEMU_NAMES and not file.hazards:
         raise CannotRead(
             Text(
-                en=f"{path} is {file.format}, which is no disk image. Give an image, or an archive "
+                en=f"{name.en} is {file.format}, which is no disk image. Give an image, or an archive "
                 "(gzip, xz, "
                 "bzip2, zstd, tar, zip, OVA) of one.",
-                zh=f"{path} 为 {file.format} 格式，不是磁盘镜像。请指定镜像，"
+                zh=f"{name.zh} 为 {file.format} 格式，不是磁盘镜像。请指定镜像，"
                 "或含有一个镜像的压缩包（gzip、xz、bzip2、zstd、tar、zip、OVA）。",
             )
         )
@@ -238,15 +241,15 @@ def _require_convertible(file: ImageFile, profile: Profile) -> None:
         if damage.serious and damage.check not in HARMLESS:
             raise CannotRead(
                 Text(
-                    en=f"{path} is damaged, and a conversion would hide that. {damage.statement.en}",
-                    zh=f"{path} 已损坏，转换会掩盖这一问题。{damage.statement.zh}",
+                    en=f"{name.en} is damaged, and a conversion would hide that. {damage.statement.en}",
+                    zh=f"{name.zh} 已损坏，转换会掩盖这一问题。{damage.statement.zh}",
                 )
             )
     if file.virtual_size == 0 or file.file_size == 0:
         raise CannotRead(
             Text(
-                en=f"{path} is empty: a disk of 0 bytes can't be converted.",
-                zh=f"{path} 为空：无法转换 0 字节的磁盘。",
+                en=f"{name.en} is empty: a disk of 0 bytes can't be converted.",
+                zh=f"{name.zh} 为空：无法转换 0 字节的磁盘。",
             )
         )
     limit = profile.image.max_virtual_size
