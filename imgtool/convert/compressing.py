@@ -13,7 +13,7 @@ first bytes go in by themselves here, flushed: so few take another path, and the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Event
@@ -74,10 +74,10 @@ def runs(extents: Iterable[Extent], cluster_size: int) -> Iterator[Run]:
 
 def compressed_pieces(
     source: Source, wanted: Iterable[Run], *, cluster_size: int, level: int, threads: int
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """Read and compress runs of clusters; the results in the order of the runs.
 
-    Close the iterator (contextlib.closing) to end the threads: none begins another cluster. Raises
+    Close the generator (contextlib.closing) to end the threads: none begins another cluster. Raises
     ReadFailed, MachineLacks without ISA-L.
     """
     compress = _compressor(level)

@@ -106,7 +106,7 @@ def write_compressed(
     writer = _Writer(descriptor, geometry, limit)
     wanted = runs(source.extents(), cluster_size)
     pieces = compressed_pieces(source, wanted, cluster_size=cluster_size, level=level, threads=count)
-    with closing(pieces):  # type: ignore[type-var] # a generator
+    with closing(pieces):
         for piece in pieces:
             writer.take(piece)
             report(min(piece.until * cluster_size, source.size))
