@@ -76,7 +76,8 @@ def measured() -> str:
     return (
         "\n".join(rows)
         + f"\n\nMeasured on {day}: {where['processor']}; {where['system']}; {where['qemu']}. The "
-        f"image has {_mib(length)}, of which {_mib(used)} are allocated. Medians of {RUNS} runs.\n"
+        f"image has {_mib(length)}, of which {_mib(used)} are allocated. "
+        f"{'One run' if RUNS == 1 else f'Medians of {RUNS} runs'}, at a load of {where['load']}.\n"
     )
 
 

@@ -132,11 +132,11 @@ def _summary(done: Converted) -> Text:
 
     path = shown(done.path)
     kind = f"{done.format} ({done.variant})" if done.variant else done.format
-    disk, space = byte_count(done.virtual_size), byte_count(done.allocated)
+    disk, file, space = map(byte_count, (done.virtual_size, done.file_size, done.allocated))
     digest = f" SHA-256: {done.sha256}." if done.sha256 else ""
     return Text(
-        en=f"{path}: {kind}, disk of {disk}, takes {space}; "
+        en=f"{path}: {kind}, disk of {disk}, file of {file}, takes {space} on storage; "
         f"{'verified' if done.verified else 'not verified'}, {done.duration_s:.1f} s.{digest}",
-        zh=f"{path}：{kind}，磁盘容量 {disk}，占用 {space}；"
+        zh=f"{path}：{kind}，磁盘容量 {disk}，文件大小 {file}，实际占用 {space}；"
         f"{'已校验' if done.verified else '未校验'}，耗时 {done.duration_s:.1f} 秒。{digest}",
     )
