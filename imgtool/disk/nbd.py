@@ -3,11 +3,13 @@
 The server gets its listening socket by socket activation: we bind it in a private folder, connect, and remove
 it again before qemu-nbd even starts. Nobody else can connect, nothing stays on disk, and there is no wait for
 the server to come up: our connection is in the queue, and its greeting, or its end, is the answer.
-Protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md (fixed newstyle, simple replies).
+Protocol: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md (fixed newstyle; simple
+replies, or structured ones where block status is asked for).
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -30,17 +32,34 @@ GREETING = b"NBDMAGICIHAVEOPT"
 FIXED_NEWSTYLE = 1
 NO_ZEROES = 2
 OPT_GO = 7
+OPT_STRUCTURED_REPLY = 8
+OPT_SET_META_CONTEXT = 10
 OPTION_REPLY = 0x3E889045565A9
 REP_ACK = 1
 REP_INFO = 3
+REP_META_CONTEXT = 4
 REP_ERROR = 1 << 31
 INFO_EXPORT = 0
 LARGEST_OPTION_REPLY = 4096
 LARGEST_INFO_COUNT = 64
 REQUEST = 0x25609513
 SIMPLE_REPLY = 0x67446698
+CHUNK = 0x668E33EF  # of a structured reply
+CHUNK_IS_LAST = 1
+CHUNK_NONE = 0
+CHUNK_DATA = 1
+CHUNK_HOLE = 2
+CHUNK_STATUS = 5
+CHUNK_ERROR = 1 << 15  # set in every kind of error
+LARGEST_STATUS_CHUNK = 2 * 1024 * 1024  # bytes; QEMU sends at most half of it
+LARGEST_ERROR_CHUNK = 8192
+LARGEST_CHUNK_COUNT = 65536
+STATUS_WINDOW = 1 << 31  # bytes asked about at a time; the protocol's lengths have 32 bits
+STATUS_ZERO = 2
+ALLOCATION = b"base:allocation"
 CMD_READ = 0
 CMD_DISCONNECT = 2
+CMD_BLOCK_STATUS = 7
 
 
 class ServerFailed(CannotRead):
@@ -56,18 +75,29 @@ class ServerFailed(CannotRead):
         self.why = why
 
 
+class _Refused(Exception):
+    """The server answers a request with an error; the connection goes on."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 class NbdBlocks:
     """The default export of an NBD server, read-only, over a connected socket that it then owns.
 
     A context manager; leaving it says goodbye and closes the socket. Raises ServerFailed.
+    allocation: also ask for block status, if the server has it; costs two more answers at the start.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, allocation: bool = False) -> None:
         self._connection = connection
+        self._structured = False
+        self._context: int | None = None  # the number that the server gave to base:allocation
         self._handles = count(1)
         self._failed: str | None = None
         connection.settimeout(TIME_LIMIT)
-        self._size = self._negotiate()
+        self._size = self._negotiate(allocation)
 
     @property
     def size(self) -> int:
@@ -80,6 +110,31 @@ class NbdBlocks:
         for start in range(offset, offset + length, LARGEST_READ):
             parts.append(self._request(start, min(LARGEST_READ, offset + length - start)))
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def zeroes(self, offset: int) -> list[tuple[int, bool]]:
+        """What follows `offset`: (length in bytes, reads as zeroes for certain), one after the other.
+
+        As much as one answer of the server tells, at least one range; it may end before the disk does.
+        Raises ReadFailed.
+        """
+        length = min(STATUS_WINDOW, self._size - offset)
+        within(self, offset, length)
+        if self._context is None or not length:
+            return [(self._size - offset, False)]
+        found: list[tuple[int, bool]] = []
+        with self._asking(CMD_BLOCK_STATUS, offset, length) as handle:
+            for kind, extent in self._chunks(handle, offset, length):
+                if kind != CHUNK_STATUS or not 12 <= extent <= LARGEST_STATUS_CHUNK or extent % 8 != 4:
+                    raise ServerFailed("it does not speak the protocol")
+                data = self._receive(extent)
+                if int.from_bytes(data[:4], "big") == self._context:
+                    found += [
+                        (int.from_bytes(data[at : at + 4], "big"), bool(data[at + 7] & STATUS_ZERO))
+                        for at in range(4, extent, 8)
+                    ]
+            if not found or not all(size for size, _ in found):
+                raise ServerFailed("it does not speak the protocol")
+        return found
 
     def close(self) -> None:
         """Ask the server to end the session, and close the connection. Safe to call twice."""
@@ -95,7 +150,7 @@ class NbdBlocks:
     ) -> None:
         self.close()
 
-    def _negotiate(self) -> int:
+    def _negotiate(self, allocation: bool) -> int:
         """Greet, choose the default export; its size in bytes."""
         greeting = self._receive(18)
         if greeting[:16] != GREETING:
@@ -104,8 +159,9 @@ class NbdBlocks:
         if not flags & FIXED_NEWSTYLE:
             raise ServerFailed("it speaks no fixed newstyle NBD")
         self._send((FIXED_NEWSTYLE | flags & NO_ZEROES).to_bytes(4, "big"))
-        choice = bytes(4) + bytes(2)  # the empty name; no further information wanted
-        self._send(b"IHAVEOPT" + OPT_GO.to_bytes(4, "big") + len(choice).to_bytes(4, "big") + choice)
+        if allocation:
+            self._ask_for_allocation()
+        self._send_option(OPT_GO, bytes(4) + bytes(2))  # the empty name; no further information wanted
         size: int | None = None
         for _ in range(LARGEST_INFO_COUNT):
             kind, data = self._option_reply()
@@ -119,6 +175,26 @@ class NbdBlocks:
                 break
         raise ServerFailed("it does not name the size of the disk")
 
+    def _ask_for_allocation(self) -> None:
+        """Have structured replies and the context base:allocation; servers without them will do too."""
+        self._send_option(OPT_STRUCTURED_REPLY, b"")
+        kind, _ = self._option_reply()
+        if kind != REP_ACK:
+            return
+        self._structured = True
+        query = len(ALLOCATION).to_bytes(4, "big") + ALLOCATION
+        self._send_option(OPT_SET_META_CONTEXT, bytes(4) + (1).to_bytes(4, "big") + query)
+        for _ in range(LARGEST_INFO_COUNT):
+            kind, data = self._option_reply()
+            if kind != REP_META_CONTEXT:
+                return
+            if data[4:] == ALLOCATION:
+                self._context = int.from_bytes(data[:4], "big")
+        raise ServerFailed("it does not speak the protocol")
+
+    def _send_option(self, option: int, data: bytes) -> None:
+        self._send(b"IHAVEOPT" + option.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data)
+
     def _option_reply(self) -> tuple[int, bytes]:
         header = self._receive(20)
         kind, length = int.from_bytes(header[12:16], "big"), int.from_bytes(header[16:], "big")
@@ -127,24 +203,80 @@ class NbdBlocks:
         return kind, self._receive(length)
 
     def _request(self, offset: int, length: int) -> bytes:
+        with self._asking(CMD_READ, offset, length) as handle:
+            if self._structured:
+                return self._scattered(handle, offset, length)
+            self._simple_reply(self._receive(16), handle)
+            return self._receive(length)
+
+    @contextmanager
+    def _asking(self, command: int, offset: int, length: int) -> Iterator[int]:
+        """Send a request and have its answer read; what goes wrong becomes ReadFailed."""
         if self._failed is not None:
             raise ReadFailed(offset, length, self._failed)
         handle = next(self._handles)
         try:
-            self._send(_request(CMD_READ, handle, offset, length))
-            reply = self._receive(16)
-            if int.from_bytes(reply[:4], "big") != SIMPLE_REPLY or int.from_bytes(reply[8:], "big") != handle:
-                raise ServerFailed("it does not speak the protocol")
-            fault = int.from_bytes(reply[4:8], "big")
-            if not fault:
-                return self._receive(length)
+            self._send(_request(command, handle, offset, length))
+            yield handle
         except ServerFailed as error:
             self._failed = error.why
             raise ReadFailed(offset, length, error.why) from error
+        except _Refused as fault:
+            raise ReadFailed(offset, length, f"QEMU: {os.strerror(fault.number)}") from fault
         except BaseException:
             self._failed = "an earlier read was interrupted"  # its answer is still under way
             raise
-        raise ReadFailed(offset, length, f"QEMU: {os.strerror(fault)}")
+
+    def _simple_reply(self, reply: bytes, handle: int) -> None:
+        if int.from_bytes(reply[:4], "big") != SIMPLE_REPLY or int.from_bytes(reply[8:16], "big") != handle:
+            raise ServerFailed("it does not speak the protocol")
+        if fault := int.from_bytes(reply[4:8], "big"):
+            raise _Refused(fault)
+
+    def _scattered(self, handle: int, offset: int, length: int) -> bytes:
+        """The data of a structured reply, its chunks put where they belong."""
+        data = bytearray(length)
+        view = memoryview(data)
+        missing = length
+        for kind, extent in self._chunks(handle, offset, length):
+            if kind not in (CHUNK_DATA, CHUNK_HOLE) or extent < 8 or (kind == CHUNK_HOLE and extent != 12):
+                raise ServerFailed("it does not speak the protocol")
+            start = int.from_bytes(self._receive(8), "big") - offset
+            size = extent - 8 if kind == CHUNK_DATA else int.from_bytes(self._receive(4), "big")
+            if not 0 <= start <= start + size <= length:
+                raise ServerFailed("it sends what was not asked for")
+            if kind == CHUNK_DATA:
+                self._receive_into(view[start : start + size])
+            missing -= size
+        if missing:
+            raise ServerFailed("it sends less than was asked for")
+        return bytes(data)
+
+    def _chunks(self, handle: int, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """(kind, length) of each chunk with content; who asks for the next one has read all of the last."""
+        fault = 0
+        for _ in range(LARGEST_CHUNK_COUNT):
+            head = self._receive(16)
+            if int.from_bytes(head[:4], "big") == SIMPLE_REPLY:
+                self._simple_reply(head, handle)
+                raise ServerFailed("it does not speak the protocol")  # only an error may be said so simply
+            head += self._receive(4)
+            if int.from_bytes(head[:4], "big") != CHUNK or int.from_bytes(head[8:16], "big") != handle:
+                raise ServerFailed("it does not speak the protocol")
+            kind, extent = int.from_bytes(head[6:8], "big"), int.from_bytes(head[16:], "big")
+            if kind & CHUNK_ERROR:
+                if not 6 <= extent <= LARGEST_ERROR_CHUNK:
+                    raise ServerFailed("it does not speak the protocol")
+                fault = int.from_bytes(self._receive(extent)[:4], "big") or errno.EIO
+            elif kind != CHUNK_NONE:
+                yield kind, extent
+            elif extent:
+                raise ServerFailed("it does not speak the protocol")
+            if head[5] & CHUNK_IS_LAST:
+                if fault:
+                    raise _Refused(fault)
+                return
+        raise ServerFailed("its answer does not end")
 
     def _send(self, data: bytes) -> None:
         try:
@@ -154,7 +286,10 @@ class NbdBlocks:
 
     def _receive(self, length: int) -> bytes:
         data = bytearray(length)
-        left = memoryview(data)
+        self._receive_into(memoryview(data))
+        return bytes(data)
+
+    def _receive_into(self, left: memoryview) -> None:
         while left:
             try:
                 got = self._connection.recv_into(left)
@@ -163,7 +298,6 @@ class NbdBlocks:
             if not got:
                 raise ServerFailed("it has ended")
             left = left[got:]
-        return bytes(data)
 
 
 def _request(command: int, handle: int, offset: int, length: int) -> bytes:
@@ -173,10 +307,13 @@ def _request(command: int, handle: int, offset: int, length: int) -> bytes:
 
 
 @contextmanager
-def serve(path: Path, driver: str, options: Mapping[str, object] | None = None) -> Iterator[NbdBlocks]:
+def serve(
+    path: Path, driver: str, options: Mapping[str, object] | None = None, *, allocation: bool = False
+) -> Iterator[NbdBlocks]:
     """The disk inside an image file, through QEMU's driver of that name.
 
-    driver: QEMU's name of the format, never guessed; options: further options of that driver. The image is
+    driver: QEMU's name of the format, never guessed; options: further options of that driver; allocation:
+    have block status too (`zeroes`). The image is
     named to QEMU as a JSON object, in which no character of the path can mean anything else, and its backing
     file is declared absent whatever its header says. Raises MachineLacks without qemu-nbd, CannotRead with
     QEMU's reason when it does not open the image.
@@ -193,7 +330,7 @@ def serve(path: Path, driver: str, options: Mapping[str, object] | None = None) 
                 os.close(descriptor)
         listening.close()  # so that the child's end is the connection's end
         try:
-            with _opened(ours, path, driver, child, said.fileno()) as blocks:
+            with _opened(ours, path, driver, child, said.fileno(), allocation=allocation) as blocks:
                 yield blocks
         finally:
             ours.close()
@@ -201,10 +338,16 @@ def serve(path: Path, driver: str, options: Mapping[str, object] | None = None) 
 
 
 def _opened(
-    connection: socket.socket, path: Path, driver: str, child: subprocess.Popen[bytes], errors: int
+    connection: socket.socket,
+    path: Path,
+    driver: str,
+    child: subprocess.Popen[bytes],
+    errors: int,
+    *,
+    allocation: bool,
 ) -> NbdBlocks:
     try:
-        return NbdBlocks(connection)
+        return NbdBlocks(connection, allocation)
     except ServerFailed as failure:
         end(child)
         said = os.pread(errors, 4096, 0).decode(errors="replace").strip()
@@ -219,6 +362,17 @@ def _opened(
 
 def _named(path: Path, driver: str, options: Mapping[str, object]) -> tuple[str, tuple[int, ...]]:
     """The image as a QEMU `json:` name, and the descriptors that the child must inherit for it."""
+    node, passed = image_node(path, driver, options)
+    return "json:" + json.dumps(node), passed
+
+
+def image_node(
+    path: Path, driver: str, options: Mapping[str, object]
+) -> tuple[dict[str, object], tuple[int, ...]]:
+    """The image as the JSON object that QEMU opens it by, and descriptors that the child must inherit for it.
+
+    The caller closes those. Raises CannotRead.
+    """
     passed: tuple[int, ...] = ()
     name = str(path.absolute())
     try:
@@ -227,8 +381,7 @@ def _named(path: Path, driver: str, options: Mapping[str, object]) -> tuple[str,
         passed = (_open(path),)
         name = f"/proc/self/fd/{passed[0]}"
     file = {"driver": "file", "filename": name}
-    image = {"driver": driver, "read-only": True, "backing": None, "file": file, **options}
-    return "json:" + json.dumps(image), passed
+    return {"driver": driver, "read-only": True, "backing": None, "file": file, **options}, passed
 
 
 def _open(path: Path) -> int:

@@ -1,0 +1,142 @@
+"""`imgtool convert`: make another image of an image, verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imgtool.cli import options
+from imgtool.cli.session import Session
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.convert.engine import Converted
+
+_PATH = click.Path(path_type=Path, readable=False)
+
+
+@click.command("convert", short_help="Make another image of an image: qcow2, raw, VHD, VMDK.")
+@click.argument("source", metavar="IN", type=_PATH)
+@click.argument("output", metavar="OUT", type=_PATH)
+@click.option(
+    "--to",
+    metavar="FORMAT",
+    help="qcow2, raw, vhd or vmdk; what the suffix of OUT means by default.",
+)
+@click.option(
+    "--compress", is_flag=True, help="Compress the clusters (qcow2), or make a streamOptimized VMDK."
+)
+@click.option("--compat", metavar="LEVEL", help="qcow2: 1.1 (default), or 0.10 for very old readers.")
+@click.option(
+    "--subformat",
+    metavar="NAME",
+    help="vhd: dynamic (default) or fixed. vmdk: monolithicSparse (default) or streamOptimized.",
+)
+@click.option(
+    "--writer",
+    type=click.Choice(["imgtool", "qemu-img"]),
+    help="What compresses a qcow2: imgtool's own writer (default where it can run) or qemu-img.",
+)
+@click.option(
+    "--level",
+    type=click.IntRange(1, 3),
+    default=1,
+    show_default=True,
+    help="How hard imgtool's writer compresses.",
+)
+@click.option("--threads", metavar="N", type=click.IntRange(1, 256), help="Threads that compress; one a CPU.")
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Check the output and compare what it holds with the input.",
+)
+@click.option("--force", is_flag=True, help="Overwrite OUT, once the new image is complete.")
+@click.option(
+    "--profile",
+    metavar="NAME|FILE",
+    default="tce",
+    show_default=True,
+    help="The limits of the deployment that it goes to.",
+)
+@click.option(
+    "--shrink", is_flag=True, help="Drop what the guest's file systems do not use, on a copy (libguestfs)."
+)
+@options.language
+@options.debug
+@click.pass_obj
+def command(
+    session: Session,
+    source: Path,
+    output: Path,
+    *,
+    to: str | None,
+    compress: bool,
+    compat: str | None,
+    subformat: str | None,
+    writer: str | None,
+    level: int,
+    threads: int | None,
+    verify: bool,
+    force: bool,
+    profile: str,
+    shrink: bool,
+) -> int:
+    """Make another image of an image. IN is never changed; OUT appears only when complete and verified.
+
+    IN may be qcow2, raw, VMDK, VHD, VHDX, VDI, QED, or a gzip, xz, bzip2, zstd, tar, zip or OVA
+    archive that holds one of them.
+
+    \b
+    imgtool convert --compress customer.vmdk image.qcow2
+    imgtool convert --subformat fixed disk.qcow2 disk.vhd
+    imgtool convert --compress --shrink export.ova image.qcow2
+
+    \b
+    Exit code 1: the platform would not take the result, by the profile's limits.
+    """
+    from imgtool.convert.engine import Request, convert
+    from imgtool.convert.progress import shown_on_terminal
+    from imgtool.profiles import load_profile
+
+    asked = {"compat": compat, "subformat": subformat}
+    request = Request(
+        to=to,
+        compress=compress,
+        options={name: value for name, value in asked.items() if value is not None},
+        writer=writer,
+        verify=verify,
+        force=force,
+        shrink=shrink,
+        level=level,
+        threads=threads,
+    )
+    done = convert(source, output, request, load_profile(profile), shown_on_terminal(session.language))
+    for note in done.notes:
+        _tell(session, note)
+    _tell(session, _summary(done))
+    return 0
+
+
+def _tell(session: Session, text: Text) -> None:
+    from imgtool.report.visible import visible
+
+    click.echo(visible(session.say(text)), err=True)
+
+
+def _summary(done: Converted) -> Text:
+    from imgtool.convert.output import shown
+    from imgtool.disk.commands import byte_count
+
+    path = shown(done.path)
+    kind = f"{done.format} ({done.variant})" if done.variant else done.format
+    disk, file, space = map(byte_count, (done.virtual_size, done.file_size, done.allocated))
+    digest = f" SHA-256: {done.sha256}." if done.sha256 else ""
+    return Text(
+        en=f"{path}: {kind}, disk of {disk}, file of {file}, takes {space} on storage; "
+        f"{'verified' if done.verified else 'not verified'}, {done.duration_s:.1f} s.{digest}",
+        zh=f"{path}：{kind}，磁盘容量 {disk}，文件大小 {file}，实际占用 {space}；"
+        f"{'已校验' if done.verified else '未校验'}，耗时 {done.duration_s:.1f} 秒。{digest}",
+    )

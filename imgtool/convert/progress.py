@@ -1,0 +1,92 @@
+"""How far a long piece of work is, shown as a bar on a terminal and not at all elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from imgtool.text import Language, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Progress(Protocol):
+    """Told of stages, one after the other, and of how many bytes of each are done."""
+
+    def begin(self, title: Text, total: int | None) -> None:
+        """A stage begins, of `total` bytes (None: not known); the one before it is over."""
+
+    def at(self, done: int) -> None:
+        """So many bytes of the stage are done."""
+
+    def end(self) -> None:
+        """The work is over, however it ended."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def begin(self, title: Text, total: int | None) -> None:
+        pass
+
+    def at(self, done: int) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+class Bar:
+    """A tqdm bar on standard error, with rate and remaining time."""
+
+    def __init__(self, language: Language, make: Callable[..., Any] | None = None) -> None:
+        """make: stands in for tqdm.tqdm."""
+        self._language: Language = language
+        self._make = make
+        self._bar: Any = None
+
+    def begin(self, title: Text, total: int | None) -> None:
+        self.end()
+        self._bar = (self._make or _tqdm())(
+            total=total,
+            desc=title.say(self._language),
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            leave=False,
+            dynamic_ncols=True,
+            file=sys.stderr,
+        )
+
+    def at(self, done: int) -> None:
+        if self._bar is not None and done > self._bar.n:
+            self._bar.update(done - self._bar.n)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+
+def _tqdm() -> Callable[..., Any]:
+    from tqdm import tqdm
+
+    make: Callable[..., Any] = tqdm
+    return make
+
+
+def shown_on_terminal(language: Language) -> Progress:
+    """A bar when a person sees standard error, else nothing."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        return Bar(language)
+    return Silent()
