@@ -31,7 +31,12 @@ _PROGRAMS = (
         Text("reads qcow2, VMDK and dynamic VHD", "读取 qcow2、VMDK 与动态 VHD"),
     ),
     ("setpriv", "util-linux", True, Text("ends qemu-nbd when imgtool ends", "随 imgtool 一同结束 qemu-nbd")),
-    ("qemu-img", "qemu-utils", False, Text("converts images; checks them with --deep", "用于转换镜像和 --deep 深度检查")),
+    (
+        "qemu-img",
+        "qemu-utils",
+        False,
+        Text("converts images; --deep", "用于格式转换与 --deep"),
+    ),
 )
 
 
