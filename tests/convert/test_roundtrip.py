@@ -129,5 +129,6 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
     differing = [at for at in range(len(one)) if one[at] != other[at]]
     if name.startswith("qcow2"):
         assert differing == []
-    else:
-        assert len(differing) < 200
+    else:  # a header or a descriptor at either end; a shorter random number shifts a descriptor's whole text
+        header = 64 << 10
+        assert [at for at in differing if header <= at < len(one) - header] == []
