@@ -177,8 +177,8 @@ system_packages() {
 	[ $# -gt 0 ] || return 0
 	say "installing system packages ($#): $*"
 	if ! logged apt_get install --no-install-recommends "$@"; then
-		# Lists older than the servers' files give 404s.
-		[ -z "$updated" ] && grep -q '404\|Unable to fetch\|Failed to fetch' "$log" || apt_failed "$@"
+		# Lists older than the servers' files give 404s, or versions that what is installed doesn't go with.
+		[ -z "$updated" ] && ! unreachable || apt_failed "$@"
 		apt_update || apt_failed "$@"
 		logged apt_get install --no-install-recommends "$@" || apt_failed "$@"
 	fi
