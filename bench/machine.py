@@ -7,6 +7,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from imgtool.virtualization import backend_settings, kvm_usable
+
 
 def describe() -> dict[str, str]:
     """What a reader needs to know to compare: one line a fact."""
@@ -23,25 +25,10 @@ def describe() -> dict[str, str]:
     }
 
 
-def kvm_usable() -> bool:
-    """Is there a /dev/kvm that opens, and does the processor say vmx or svm?
-
-    Some hosts have a /dev/kvm that hangs every guest; the processor's flags tell them.
-    """
-    flags = Path("/proc/cpuinfo").read_text().split()
-    if "vmx" not in flags and "svm" not in flags:
-        return False
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
-
-
 def libguestfs_environment() -> dict[str, str]:
     """What makes libguestfs work on this machine: its own QEMU, without KVM where that would hang."""
-    setting = {} if kvm_usable() else {"LIBGUESTFS_BACKEND_SETTINGS": "force_tcg"}
-    return {"LIBGUESTFS_BACKEND": "direct"} | setting
+    settings = ":".join(backend_settings())
+    return {"LIBGUESTFS_BACKEND": "direct"} | ({"LIBGUESTFS_BACKEND_SETTINGS": settings} if settings else {})
 
 
 def _processor() -> str:

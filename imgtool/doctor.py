@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from imgtool.errors import ImgtoolError
 from imgtool.text import Text
+from imgtool.virtualization import kvm_usable, readable_kernels
 
 # Module, the distribution package on PyPI that has it, what it reads.
 _READERS = (
@@ -121,7 +120,7 @@ def _appliance() -> Iterator[Item]:
     version = _import_version("guestfs", "guestfs")
     remedy = None if version is not None else Text.same("apt-get install python3-guestfs libguestfs-tools")
     yield Item("guestfs", version is not None, False, version or "", purpose, remedy)
-    kernels = readable_kernels(Path("/boot"))
+    kernels = readable_kernels()
     bring = Text(
         en="apt-get install linux-image-cloud-amd64   (any kernel will do; /boot/vmlinuz-* must be readable)",
         zh="apt-get install linux-image-cloud-amd64   （任意内核均可；须可读取 /boot/vmlinuz-*）",
@@ -129,14 +128,6 @@ def _appliance() -> Iterator[Item]:
     newest = kernels[-1] if kernels else ""
     uses_it = Text("libguestfs builds its appliance from it", "libguestfs 用它构建其运行环境")
     yield Item("kernel in /boot", bool(kernels), False, newest, uses_it, None if kernels else bring)
-
-
-def readable_kernels(boot: Path) -> list[str]:
-    """The versions of the kernels in a /boot that we may read (Ubuntu makes them readable by root only)."""
-    with suppress(OSError):
-        found = sorted(boot.glob("vmlinuz-*"))
-        return [file.name.removeprefix("vmlinuz-") for file in found if os.access(file, os.R_OK)]
-    return []
 
 
 def _kvm() -> Item:
@@ -157,20 +148,3 @@ def _kvm() -> Item:
             "需要 /dev/kvm，且 CPU 标志含 vmx 或 svm",
         ),
     )
-
-
-def kvm_usable(
-    device: Path = Path("/dev/kvm"),
-    cpuinfo: Path = Path("/proc/cpuinfo"),
-    opener: Callable[..., int] = os.open,
-) -> bool:
-    """Whether KVM can be used: the device opens and the CPU has vmx or svm.
-
-    Both, because some hosts expose a /dev/kvm on which ordinary guests hang for ever.
-    """
-    try:
-        os.close(opener(device, os.O_RDWR | os.O_CLOEXEC))
-        flags = cpuinfo.read_text(errors="replace")
-    except OSError:
-        return False
-    return re.search(r"^flags\s*:.*\b(?:vmx|svm)\b", flags, re.MULTILINE) is not None

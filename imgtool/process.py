@@ -30,6 +30,7 @@ PACKAGES = {
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
+    "supermin": "supermin",
 }
 _BOUND = 'test "$PPID" = "$0" || exit 1; exec "$@"'
 _LISTENING = (

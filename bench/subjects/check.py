@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.figure import Bar, Figure, ratio
-from bench.machine import kvm_usable, libguestfs_environment
+from bench.machine import libguestfs_environment
 from bench.process import peak_memory, wall_times
+from imgtool.virtualization import kvm_usable
 
 TITLE = "`imgtool check` of a real Debian 12 image"
 METHOD = """\
