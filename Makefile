@@ -41,7 +41,7 @@ lint:
 
 fixtures:
 	@tools/setup.sh run fixtures
-	@.venv/bin/python -m fixtures build $(or $(ARGS),$$(.venv/bin/python -m fixtures list | cut -d " " -f 1))
+	@.venv/bin/python -m fixtures build $(ARGS)
 
 docs:
 	@tools/setup.sh run
