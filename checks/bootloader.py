@@ -199,6 +199,17 @@ def root(image: Image) -> Iterator[Outcome]:
         )
 
 
+def wrong_roots(guest: LinuxGuest) -> list[str]:
+    """What `root=` says, in any entry of the menu, that must be the root's lasting name instead."""
+    entries = [entry for entry in guest.bootloader.entries if entry.kernel]
+    default = guest.bootloader.default
+    found = [spec for entry in entries if _hardware(spec := root_of(entry.arguments))]
+    if default is not None and (spec := root_of(default.arguments)):
+        judged = _judged(guest, default, spec)
+        found += [spec] if judged.kind == "broken" and judged.fixable is not False else []
+    return list(dict.fromkeys(found))
+
+
 def root_of(arguments: str) -> str:
     """The value of the last root= that the kernel is given; "" for none."""
     words = [word.replace('"', "").replace("'", "") for word in arguments.split()]
@@ -259,6 +270,7 @@ def _judged(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
             ),
             evidence,
             severity=Severity.WARNING,
+            fixable=False,
         )
     return kept(
         Text(en=f"root={spec} is {meant.name} of this disk.", zh=f"root={spec} 即此磁盘的 {meant.name}。"),

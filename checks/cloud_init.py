@@ -208,7 +208,7 @@ def enabled(image: Image) -> Iterator[Outcome]:
             Text("The guest's init system is not known (/sbin/init).", "无法识别系统的 init（/sbin/init）。")
         )
         return
-    arguments = _arguments(guest)
+    arguments = arguments_of(guest)
     reasons = what_disables(guest.tree, guest.services, arguments or "", guest.cloud_config)
     if reasons:
         first = reasons[0]
@@ -361,7 +361,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
     required = image.profile.linux.datasources
     metadata = image.profile.linux.metadata_datasources
     wanted = (*required, *metadata[:1])
-    forced = forced_datasource(_arguments(guest) or "", config)
+    forced = forced_datasource(arguments_of(guest) or "", config)
     if forced is not None and forced[0] not in required:
         yield broken(
             Text(
@@ -370,7 +370,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
             ),
             forced[1][:200],
             remedy=_unforce(guest, forced[1]),
-            fixable=not forced[1].startswith(("ds=", "ci.")),
+            fixable=not forced[1].startswith("cc:"),
         )
         return
     names = config.datasource_list
@@ -422,13 +422,18 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
 
 def _write_list(guest: LinuxGuest, names: tuple[str, ...], place: str) -> Text:
     """A file of its own that comes after the one that sets the list now."""
-    current = place.rpartition(":")[0]
-    own = OWN_FILE
-    if current.startswith(f"{FOLDER}/") and current > own:
-        own = current.removesuffix(".cfg") + "_datasource.cfg"  # "_" sorts behind "."
+    own = own_file(place)
     folder = "" if guest.tree.is_dir(FOLDER) else f"mkdir -p {FOLDER} && "
     command = f"{folder}echo 'datasource_list: [ {', '.join((*names, 'None'))} ]' > {own}"
     return Text(f"In the guest, as root:\n{command}", f"请在系统内以 root 执行：\n{command}")
+
+
+def own_file(place: str) -> str:
+    """The file to write the list to. place: the "file:line" that sets it now, "" for none."""
+    current = place.rpartition(":")[0]
+    if current.startswith(f"{FOLDER}/") and current > OWN_FILE:
+        return current.removesuffix(".cfg") + "_datasource.cfg"  # "_" sorts behind "."
+    return OWN_FILE
 
 
 def _unforce(guest: LinuxGuest, said: str) -> Text:
@@ -447,7 +452,7 @@ def _without_argument(guest: LinuxGuest, argument: str) -> Text:
     return Text(f"{en}:\n{command}", f"{zh}：\n{command}") if command else Text(f"{en}.", f"{zh}。")
 
 
-def _arguments(guest: LinuxGuest) -> str | None:
+def arguments_of(guest: LinuxGuest) -> str | None:
     """The kernel command line; None where the boot loader does not tell it."""
     try:
         entry = guest.bootloader.default

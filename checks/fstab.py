@@ -34,6 +34,7 @@ PLATFORM_DISK = "vda"
     source="ref 06, 13",
     family="linux",
     requires=("disk.root",),
+    fixable=True,
 )
 def fstab(image: Image) -> Iterator[Outcome]:
     """Every line of fstab can be read, and `/` and all that the boot waits for are on this image.
@@ -91,7 +92,7 @@ def _unreadable_lines(guest: LinuxGuest) -> Iterator[Outcome]:
                 Text(f"Line {entry.line} of fstab: {remark.en}", f"fstab 第 {entry.line} 行：{remark.zh}"),
                 str(entry),
                 severity=Severity.WARNING,
-                remedy=_rewrite(entry, line_of(entry, entry.spec)),
+                remedy=_rewrite_or_comment(entry, mended_line(guest, entry)),
             )
 
 
@@ -99,36 +100,40 @@ def _mend_line(guest: LinuxGuest, entry: FstabEntry) -> Text:
     if entry.raw.startswith("\ufeff"):
         command = f"sed -i '{entry.line}s/^\\xEF\\xBB\\xBF//' {PATH}"
         return Text(f"Take the byte order mark out:\n{command}", f"请去掉字节顺序标记：\n{command}")
-    there = _resolved(guest, entry)
-    right = _right_root_line(guest) if entry.mount_point == "/" else None
+    return _rewrite_or_comment(entry, mended_line(guest, entry))
+
+
+def mended_line(guest: LinuxGuest, entry: FstabEntry) -> str | None:
+    """A line that is not read as it was meant, as it should be; None: it is to be commented out."""
+    if entry.raw.startswith("\ufeff"):
+        return entry.raw.removeprefix("\ufeff")
+    if not entry.problems:
+        return line_of(entry, entry.spec)
+    there = resolved(guest, entry)
+    right = right_root_line(guest) if entry.mount_point == "/" else None
     if right and (there is None or there.name != guest.root.volume.name):
-        return _rewrite(entry, right)
+        return right
     if there is None or not entry.mount_point.startswith("/"):
-        return _comment_out(entry)
-    kind = entry.type or there.signature.type or "auto"
-    return _rewrite(entry, line_of(entry, entry.spec, kind))
+        return None
+    return line_of(entry, entry.spec, entry.type or there.signature.type or "auto")
 
 
 def _root_lines(guest: LinuxGuest) -> Iterator[Outcome]:
     """What is wrong with the lines for `/`, but for the names that other rules judge."""
     entries = [entry for entry in guest.fstab if entry.mount_point == "/" and not entry.problems]
-    right = _right_root_line(guest)
+    right = right_root_line(guest)
     if not entries:
         if any(entry.mount_point == "/" for entry in guest.fstab):
             return  # it is there, and can't be read
         yield from _no_root_line(guest, right)
         return
-    wrong = 0
+    wrong, doubled = wrong_root_lines(guest)
     for entry in entries:
-        if not entry.needs_device or by_passing_name(guest, entry):
+        if entry not in wrong:
+            if _is_untold_root(guest, entry):
+                yield _untold(entry)
             continue
-        there = _resolved(guest, entry)
-        if there is not None and there.name == guest.root.volume.name:
-            continue
-        if there is None and _cannot_tell(guest, entry):
-            yield _untold(entry)
-            continue
-        wrong += 1
+        there = resolved(guest, entry)
         where = (
             Text(f"is {there.name}, where there is no system", f"是 {there.name}，其上没有系统")
             if there
@@ -141,24 +146,52 @@ def _root_lines(guest: LinuxGuest) -> Iterator[Outcome]:
             ),
             str(entry),
             remedy=_rewrite(entry, right) if right else None,
+            fixable=right is not None,
         )
-    if len(entries) > 1 and not wrong:
+    if doubled:
         yield broken(
             Text(f"fstab has {len(entries)} lines for /.", f"fstab 中有 {len(entries)} 行挂载到 /。"),
             *(str(entry) for entry in entries),
             severity=Severity.WARNING,
-            remedy=_comment_out(*entries[1:]),
+            remedy=_comment_out(*doubled),
         )
+
+
+def wrong_root_lines(guest: LinuxGuest) -> tuple[list[FstabEntry], list[FstabEntry]]:
+    """The lines for / that name another device than the root; where none does, those that are too many."""
+    entries = [entry for entry in guest.fstab if entry.mount_point == "/" and not entry.problems]
+    wrong = []
+    for entry in entries:
+        if not entry.needs_device or by_passing_name(guest, entry) or _is_untold_root(guest, entry):
+            continue
+        there = resolved(guest, entry)
+        if there is None or there.name != guest.root.volume.name:
+            wrong.append(entry)
+    return wrong, [] if wrong else entries[1:]
+
+
+def _is_untold_root(guest: LinuxGuest, entry: FstabEntry) -> bool:
+    if not entry.needs_device or by_passing_name(guest, entry) or resolved(guest, entry) is not None:
+        return False
+    return _cannot_tell(guest, entry)
+
+
+def lacks_root_line(guest: LinuxGuest) -> bool:
+    """No line is for /, and the kernel does not mount it writable by itself."""
+    if any(entry.mount_point == "/" for entry in guest.fstab) or guest.release.family in ("coreos", "arch"):
+        return False
+    return _read_or_write(guest)[-1:] != ["rw"]
+
+
+def _read_or_write(guest: LinuxGuest) -> list[str]:
+    return [word for word in (_arguments(guest) or "").split() if word in ("ro", "rw")]
 
 
 def _no_root_line(guest: LinuxGuest, right: str | None) -> Iterator[Outcome]:
     """Without a line for /, the kernel's own `ro` or `rw` stays in force."""
-    if guest.release.family in ("coreos", "arch"):
+    if not lacks_root_line(guest):
         return
-    arguments = _arguments(guest)
-    words = [word for word in (arguments or "").split() if word in ("ro", "rw")]
-    if words and words[-1] == "rw":
-        return
+    words = _read_or_write(guest)
     yield broken(
         Text(
             "fstab has no line for /: the root is mounted as the kernel command line says"
@@ -173,18 +206,28 @@ def _no_root_line(guest: LinuxGuest, right: str | None) -> Iterator[Outcome]:
         )
         if right
         else None,
+        fixable=right is not None,
     )
 
 
-def _absent_devices(guest: LinuxGuest) -> Iterator[Outcome]:
-    """Lines whose device is not on this image, and that the boot waits for."""
+def absent(guest: LinuxGuest) -> list[FstabEntry]:
+    """The lines that the boot waits for and whose device is not on this image, for certain."""
+    return [entry for entry in _unresolved(guest) if not _cannot_tell(guest, entry)]
+
+
+def _unresolved(guest: LinuxGuest) -> Iterator[FstabEntry]:
     for entry in guest.fstab:
         if entry.problems or entry.mount_point == "/" or not (entry.mandatory or _swap_at_boot(entry)):
             continue
         if by_passing_name(guest, entry) or of_other_disk(guest, entry) or NOT_STORAGE.fullmatch(entry.spec):
             continue
-        if _resolved(guest, entry) is not None or _in_broken_group(guest.disk, entry.spec):
-            continue
+        if resolved(guest, entry) is None and not _in_broken_group(guest.disk, entry.spec):
+            yield entry
+
+
+def _absent_devices(guest: LinuxGuest) -> Iterator[Outcome]:
+    """Lines whose device is not on this image, and that the boot waits for."""
+    for entry in _unresolved(guest):
         if _cannot_tell(guest, entry):
             yield _untold(entry)
             continue
@@ -210,10 +253,17 @@ def _absent_devices(guest: LinuxGuest) -> Iterator[Outcome]:
         )
 
 
+def host_shares(guest: LinuxGuest) -> list[FstabEntry]:
+    """The lines that the boot waits for and that mount a folder of the old machine's host."""
+    return [
+        entry
+        for entry in guest.fstab
+        if not entry.problems and entry.is_host_share and entry.at_boot and not entry.nofail
+    ]
+
+
 def _host_shares(guest: LinuxGuest) -> Iterator[Outcome]:
-    for entry in guest.fstab:
-        if entry.problems or not entry.is_host_share or not entry.at_boot or entry.nofail:
-            continue
+    for entry in host_shares(guest):
         yield broken(
             Text(
                 f"{_place(entry)} is a folder of the old machine's host ({entry.type}), which is not there on"
@@ -299,7 +349,7 @@ def device_names(image: Image) -> Iterator[Outcome]:
     found = [entry for entry in guest.fstab if not entry.problems and by_passing_name(guest, entry)]
     found = found[:MOST_FAULTS]
     for entry in found:
-        there = guest.root.volume if entry.mount_point == "/" else _resolved(guest, entry)
+        there = guest.root.volume if entry.mount_point == "/" else resolved(guest, entry)
         lasting = best_name(there) if there is not None else None
         name = kernel_name(entry.spec)
         stays = name is not None and name.disk == PLATFORM_DISK and there is not None
@@ -356,14 +406,16 @@ def line_of(entry: FstabEntry, spec: str, kind: str | None = None) -> str:
     return " ".join(words)
 
 
-def _resolved(guest: LinuxGuest, entry: FstabEntry) -> Volume | None:
+def resolved(guest: LinuxGuest, entry: FstabEntry) -> Volume | None:
+    """The volume of this disk that the line names; None where there is none."""
     from imgtool.guest.devices import resolve
 
     found = resolve(entry.spec, guest.disk, guest.own_disks)
     return None if isinstance(found, str) else found
 
 
-def _right_root_line(guest: LinuxGuest) -> str | None:
+def right_root_line(guest: LinuxGuest) -> str | None:
+    """The line for / that this guest should have; None where its root has no lasting name."""
     from imgtool.guest.devices import best_name
 
     name = best_name(guest.root.volume)
@@ -426,9 +478,14 @@ def _untold(entry: FstabEntry) -> Outcome:
 
 def _instead(guest: LinuxGuest, entry: FstabEntry) -> Text:
     """The line with the one volume that it can have meant; else the line commented out."""
+    return _rewrite_or_comment(entry, line_instead(guest, entry))
+
+
+def line_instead(guest: LinuxGuest, entry: FstabEntry) -> str | None:
+    """The line with the one volume that it can have meant; None where there is none."""
     from imgtool.guest.devices import best_name
 
-    used = [_resolved(guest, other) for other in guest.fstab]
+    used = [resolved(guest, other) for other in guest.fstab]
     names = {volume.name for volume in used if volume is not None} | {guest.root.volume.name}
     free = [
         volume
@@ -446,8 +503,12 @@ def _instead(guest: LinuxGuest, entry: FstabEntry) -> Text:
     ):
         name = best_name(free[0])
         if name:
-            return _rewrite(entry, line_of(entry, name))
-    return _comment_out(entry)
+            return line_of(entry, name)
+    return None
+
+
+def _rewrite_or_comment(entry: FstabEntry, line: str | None) -> Text:
+    return _comment_out(entry) if line is None else _rewrite(entry, line)
 
 
 def _comment_out(*entries: FstabEntry) -> Text:

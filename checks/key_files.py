@@ -59,18 +59,8 @@ def key_files(image: Image) -> Iterator[Outcome]:
     at all is for linux.bootloader to say.
     """
     guest = image.linux
-    family = guest.release.family
-    needs_fstab = family != "coreos"
-    files = [
-        KeyFile("/etc/fstab", needed=needs_fstab),
-        KeyFile("/etc/passwd"),
-        KeyFile("/etc/group"),
-        KeyFile("/etc/shadow", secret=True),
-        KeyFile("/etc/gshadow", secret=True, needed=False),
-        *(KeyFile(path, needed=False) for path in _bootloader_config(guest)),
-    ]
     good: list[str] = []
-    for file in files:
+    for file in files_of(guest):
         try:
             outcome = _judge(guest, file, good)
         except CannotRead as error:
@@ -79,6 +69,18 @@ def key_files(image: Image) -> Iterator[Outcome]:
             yield outcome
     if good:
         yield kept(Text("These files are as they should be.", "这些文件符合要求。"), *good)
+
+
+def files_of(guest: LinuxGuest) -> list[KeyFile]:
+    """The files that are judged in this guest."""
+    return [
+        KeyFile("/etc/fstab", needed=guest.release.family != "coreos"),
+        KeyFile("/etc/passwd"),
+        KeyFile("/etc/group"),
+        KeyFile("/etc/shadow", secret=True),
+        KeyFile("/etc/gshadow", secret=True, needed=False),
+        *(KeyFile(path, needed=False) for path in _bootloader_config(guest)),
+    ]
 
 
 def _judge(guest: LinuxGuest, file: KeyFile, good: list[str]) -> Outcome | None:
@@ -131,16 +133,28 @@ def _wrong(guest: LinuxGuest, file: KeyFile, stat: Stat) -> list[Text]:
     return found
 
 
+def is_open(guest: LinuxGuest, file: KeyFile) -> bool:
+    """Whether the file is there and others than root may change it or read its secrets. Raises CannotRead."""
+    tree = guest.tree
+    if not tree.is_file(file.path) or _without_owners(guest, file.path):
+        return False
+    return bool(_wrong(guest, file, tree.stat(file.path)))
+
+
+def right_mode(guest: LinuxGuest, file: KeyFile) -> tuple[int, int]:
+    """The mode and the group that the distribution ships the file with; its owner is root."""
+    if not file.secret:
+        return (0o600 if file.path.endswith(("grub.cfg", "grub2.cfg", "grub.conf")) else 0o644), 0
+    if guest.release.family == "redhat":
+        return 0o000, 0
+    shadow = _group(guest.tree, "shadow")
+    return (0o600, 0) if shadow is None else (0o640, shadow)
+
+
 def _mend(guest: LinuxGuest, file: KeyFile) -> str:
     path = shlex.quote(file.path)
-    if not file.secret:
-        mode = "0600" if file.path.endswith(("grub.cfg", "grub2.cfg", "grub.conf")) else "0644"
-        return f"chown root:root {path}\nchmod {mode} {path}"
-    if guest.release.family == "redhat":
-        return f"chown root:root {path}\nchmod 0000 {path}"
-    if _group(guest.tree, "shadow") is not None:
-        return f"chown root:shadow {path}\nchmod 0640 {path}"
-    return f"chown root:root {path}\nchmod 0600 {path}"
+    mode, group = right_mode(guest, file)
+    return f"chown root:{'shadow' if group else 'root'} {path}\nchmod {mode:04o} {path}"
 
 
 def _missing(tree: Tree, file: KeyFile) -> Outcome:

@@ -43,6 +43,12 @@ class fact(Generic[Owner, Value]):  # noqa: N801 - used as a decorator, like cac
         return value  # type: ignore[no-any-return]
 
 
+def preset(owner: object, **values: object) -> None:
+    """Give facts of `owner` their values before anyone asks."""
+    kept: dict[str, tuple[Any, ImgtoolError | None]] = owner.__dict__.setdefault("_facts", {})
+    kept.update({name: (value, None) for name, value in values.items()})
+
+
 def failures(owner: object) -> list[ImgtoolError]:
     """Why facts of `owner` that were asked for could not be read."""
     kept: dict[str, tuple[Any, ImgtoolError | None]] = vars(owner).get("_facts", {})

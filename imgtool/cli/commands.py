@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-_COMMANDS = ("check", "completion", "convert", "doctor", "inspect")
+_COMMANDS = ("check", "completion", "convert", "doctor", "fix", "inspect")
 
 
 class _Lazy(click.Group):

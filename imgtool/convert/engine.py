@@ -43,7 +43,7 @@ class Request:
     """What to make. to: a converter's name, None for what the output's suffix means.
 
     options: of the converter. writer: None for the converter's own choice. level: of compression, by our own
-    writer. threads: None for one a CPU.
+    writer. threads: None for one a CPU. over_input: the output may take the input's name, once complete.
     """
 
     to: str | None = None
@@ -55,6 +55,7 @@ class Request:
     shrink: bool = False
     level: int = 1
     threads: int | None = None
+    over_input: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,17 @@ class Converted:
 
 
 def convert(
-    source: Path, output: Path, request: Request, profile: Profile, progress: Progress | None = None
+    source: Path,
+    output: Path,
+    request: Request,
+    profile: Profile,
+    progress: Progress | None = None,
+    *,
+    change: Callable[[ImageFile, Path, Progress], ImageFile] | None = None,
 ) -> Converted:
     """Convert an image file to another file.
 
+    change: makes another image of it first, in a folder that goes away afterwards (imgtool.repair).
     Raises UsageError (the output's place, the options), CannotRead (the input: UnsafeImage, InputChanged and
     Bomb among them), OverLimit (the profile's limits), NoRoom, NotVerified, MachineLacks, CommandFailed. The
     input is never written to, and nothing is at the output's name unless it is complete.
@@ -98,10 +106,14 @@ def convert(
         first = _sized(first)
         _require_convertible(first, profile, Text.same(shown(source)))
     try:
-        with Output(output, force=request.force, inputs=[source, *first.other_files]) as out:
+        kept = [*([] if request.over_input else [source]), *first.other_files]
+        with Output(output, force=request.force, inputs=kept) as out:
             file = _unpacked(first, out.folder, profile, progress, before)
             notes = list(_notes(file))
             _require_room(file, out.target.parent, request)
+            if change is not None:
+                file = change(file, out.folder, progress)
+                before.check()
             if request.shrink:
                 file, more = _shrunk(file, out.folder, progress, before)
                 notes += more

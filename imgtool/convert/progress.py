@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Told of stages, one after the other, and of how many bytes of each are done."""
+    """Told of stages, one after the other, and of how many bytes (or other units) of each are done."""
 
-    def begin(self, title: Text, total: int | None) -> None:
-        """A stage begins, of `total` bytes (None: not known); the one before it is over."""
+    def begin(self, title: Text, total: int | None, unit: str = "B") -> None:
+        """A stage begins, of `total` bytes or `unit` (None: not known); the one before it is over."""
 
     def at(self, done: int) -> None:
         """So many bytes of the stage are done."""
@@ -28,7 +28,7 @@ class Progress(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def begin(self, title: Text, total: int | None) -> None:
+    def begin(self, title: Text, total: int | None, unit: str = "B") -> None:
         pass
 
     def at(self, done: int) -> None:
@@ -47,13 +47,13 @@ class Bar:
         self._make = make
         self._bar: Any = None
 
-    def begin(self, title: Text, total: int | None) -> None:
+    def begin(self, title: Text, total: int | None, unit: str = "B") -> None:
         self.end()
         self._bar = (self._make or _tqdm())(
             total=total,
             desc=title.say(self._language),
-            unit="B",
-            unit_scale=True,
+            unit=unit,
+            unit_scale=unit == "B",
             unit_divisor=1024,
             leave=False,
             dynamic_ncols=True,

@@ -99,6 +99,9 @@ def reading(file: ImageFile) -> tuple[str, dict[str, object]]:
     if file.format == "vhd" and file.variant == "fixed" and (file.virtual_size or 0) % 512 == 0:
         # The disk's bytes and then the footer, whatever its size, its creator and what follows it.
         return "raw", {"offset": 0, "size": file.virtual_size}
+    if file.backing is not None:
+        below, _ = image_node(file.backing.path, *reading(file.backing))
+        return driver, {"backing": below}
     # a VHD's size is its footer's, not the one that its geometry rounds it to
     return driver, {"force_size_calc": "current_size"} if driver == "vpc" else {}
 
@@ -213,7 +216,9 @@ def compare(
     number = processes or len(os.sched_getaffinity(0))
     with ExitStack() as stack:
         first, second = (stack.enter_context(opened(file)) for file in (one, other))
-        windows = _windows(size, number) if one.virtual_size == other.virtual_size else [(0, size)]
+        # a window does not see what an overlay has from its backing file: QEMU takes that for zeros
+        whole = one.virtual_size != other.virtual_size or one.backing or other.backing
+        windows = [(0, size)] if whole else _windows(size, number)
         commands, lengths = [], [length for _, length in windows]
         for offset, length in windows:
             pair = (

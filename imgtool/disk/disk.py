@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -81,8 +81,13 @@ def _direct(file: ImageFile) -> RawBlocks:
 def _served(file: ImageFile, driver: str, opened: ExitStack) -> Blocks:
     from imgtool.disk.nbd import serve
 
-    # a VHD's size is its footer's, not the one that its geometry rounds it to
-    options = {"force_size_calc": "current_size"} if driver == "vpc" else {}
+    options: Mapping[str, object] = {}
+    if file.backing is not None:
+        from imgtool.convert.qemu_img import reading
+
+        options = reading(file)[1]
+    elif driver == "vpc":  # a VHD's size is its footer's, not the one that its geometry rounds it to
+        options = {"force_size_calc": "current_size"}
     return Cached(opened.enter_context(serve(file.path, driver, options)))
 
 

@@ -71,6 +71,11 @@ class Tree:
         self._places.clear()
         self.unreadable_mounts[path] = reason
 
+    @property
+    def mounted(self) -> dict[str, Filesystem]:
+        """The filesystems that are laid over the root, by their mount points."""
+        return dict(self._mounted)
+
     def exists(self, path: str) -> bool:
         """Whether the path leads, through any links, to something."""
         return self._stat_if_there(path) is not None

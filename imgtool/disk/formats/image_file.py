@@ -57,6 +57,7 @@ class ImageFile:
     size).
     features: "compressed", "zstd", "extended_l2", "compat=0.10", "creator=vpc ", ...
     other_files: files beside this one that hold its data and are safe to open (a VMDK's own extents).
+    backing: of a qcow2 overlay that imgtool itself made, the image that it lies over; of no other.
     qemu_format: the explicit format name for QEMU; None where QEMU must not open it.
     """
 
@@ -73,6 +74,7 @@ class ImageFile:
     qemu_format: str | None = None
     other_files: tuple[Path, ...] = ()
     snapshot_details: tuple[Snapshot, ...] = ()
+    backing: ImageFile | None = None
 
 
 def escaped(words: bytes | str, limit: int = 200) -> str:

@@ -1,0 +1,149 @@
+"""A plan applied: to an overlay over the image, in one session of the appliance, then written out anew.
+
+The image itself is only read. The overlay lies in the folder of the conversion (imgtool.convert.output),
+which goes however the run ends; only what is complete and verified gets the output's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgtool.convert.engine import Converted, Request, convert
+from imgtool.convert.progress import Progress, Silent
+from imgtool.repair.appliance import ApplianceEditor
+from imgtool.repair.overlay import lay_over, over
+from imgtool.repair.steps import CheckFilesystem, Edit, Outdated, Step, Upload
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.disk.probe import ImageFile
+    from imgtool.profiles import Profile
+    from imgtool.repair.editor import GuestEditor
+    from imgtool.repair.plan import Plan
+
+STARTING = Text("Starting the appliance", "启动 libguestfs 虚拟机")
+MENDING = Text("Repairing", "修复")
+TRIES = 2
+"""Sessions: a journal replayed in the first may have shown other files than the plan was made for."""
+
+Replan = Callable[["ImageFile"], "Plan"]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was made, and the steps that made it: another plan's where the first was outdated."""
+
+    converted: Converted
+    plan: Plan
+
+
+def apply(
+    source: Path,
+    output: Path,
+    plan: Plan,
+    *,
+    request: Request,
+    profile: Profile,
+    replan: Replan,
+    progress: Progress | None = None,
+) -> Applied:
+    """Mend a copy of an image and write it to `output`.
+
+    replan: makes the plan anew for the overlay, where the image was not what it seemed. Raises what
+    imgtool.convert.engine.convert raises, EditFailed, and MachineLacks without libguestfs.
+    """
+    used = [plan]
+
+    def change(file: ImageFile, folder: Path, showing: Progress) -> ImageFile:
+        if not plan.steps:
+            return file
+        mended, used[0] = mend(file, folder / "mended.qcow2", plan, replan, showing)
+        return mended
+
+    converted = convert(source, output, request, profile, progress, change=change)
+    return Applied(converted, used[0])
+
+
+def mend(
+    file: ImageFile, overlay: Path, plan: Plan, replan: Replan, progress: Progress | None = None
+) -> tuple[ImageFile, Plan]:
+    """Apply a plan to an overlay over an image; the overlay and the plan that was applied."""
+    progress = progress or Silent()
+    lay_over(file, overlay)
+    for left in reversed(range(TRIES)):
+        try:
+            _session(overlay, plan, progress)
+            break
+        except Outdated:
+            if not left:
+                raise
+            plan = replan(over(file, overlay))
+    return over(file, overlay), plan
+
+
+def _session(overlay: Path, plan: Plan, progress: Progress) -> None:
+    from imgtool.convert.shrink import appliance, require
+
+    require()
+    progress.begin(STARTING, None)
+    checks = [step for step in plan.steps if isinstance(step, CheckFilesystem)]
+    others = [step for step in plan.steps if not isinstance(step, CheckFilesystem)]
+    outdated: Outdated | None = None
+    with appliance(overlay, network=any(getattr(step, "network", False) for step in plan.steps)) as handle:
+        editor = ApplianceEditor(handle)
+        progress.begin(MENDING, len(plan.steps), unit=" steps")
+        apply_steps(editor, checks, progress.at)
+        if others:
+            editor.mount(plan.mounts)
+            try:
+                apply_steps(editor, others, lambda done: progress.at(len(checks) + done))
+            except Outdated as error:  # the session ends in order: what it has replayed is kept
+                outdated = error
+            editor.unmount()
+    if outdated is not None:
+        raise outdated
+
+
+def apply_steps(
+    editor: GuestEditor, steps: Iterable[Step], at: Callable[[int], None] = lambda done: None
+) -> None:
+    """Apply steps in their order. at: told how many are done. Raises EditFailed, Outdated."""
+    steps = tuple(steps)
+    done = 0
+    for count, step in folded(steps):
+        step.apply(editor)
+        done += count
+        at(done)
+
+
+def folded(steps: Iterable[Step]) -> list[tuple[int, Step]]:
+    """The steps with the edits of one file in one, and how many each stands for.
+
+    So a plan can be applied again: of a chain of edits only the first and the last content are ever there.
+    """
+    made: list[tuple[int, Step]] = []
+    latest: dict[str, int] = {}
+    for step in steps:
+        path = getattr(step, "path", "")
+        at = latest.get(path) if isinstance(step, Edit) else None
+        before = made[at][1] if at is not None else None
+        if at is not None and isinstance(step, Edit) and isinstance(before, (Edit, Upload)):
+            content = {"after": step.after} if isinstance(before, Edit) else {"content": step.after}
+            made[at] = made[at][0] + 1, replace(before, **content)  # type: ignore[arg-type]
+            continue
+        made.append((1, step))
+        if isinstance(step, (Edit, Upload)):
+            latest[path] = len(made) - 1
+        else:
+            latest.pop(path, None)
+    return made
+
+
+def over_itself(request: Request, file: ImageFile) -> Request:
+    """The request that writes an image in its own format over itself."""
+    options = {"subformat": file.variant} if file.format in ("vhd", "vmdk") and file.variant else {}
+    compressed = file.format == "qcow2" and "compressed" in file.features
+    return replace(request, to=file.format, options=options, compress=compressed, force=True, over_input=True)

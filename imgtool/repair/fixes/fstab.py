@@ -1,0 +1,96 @@
+"""fstab: lines that wait for what is not there commented out, devices named by what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from imgtool.checks import fstab as rules
+from imgtool.repair.registration import CannotMend, Work, fix
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.guest.fstab import FstabEntry
+    from imgtool.guest.linux import LinuxGuest
+
+NOTE = "# imgtool: not on this image, commented out: "
+
+
+def with_lines(text: str, changed: dict[int, str | None]) -> str:
+    """The text with some of its lines (counted from 1) other ones, or (None) commented out."""
+    lines = text.split("\n")
+    for number, line in changed.items():
+        end = "\r" if lines[number - 1].endswith("\r") else ""
+        lines[number - 1] = (NOTE + lines[number - 1].strip() if line is None else line) + end
+    return "\n".join(lines)
+
+
+def change(work: Work, changed: dict[int, str | None]) -> None:
+    """Write the lines into the guest's fstab."""
+    work.draft.edit(rules.PATH, lambda text: with_lines(text, changed))
+
+
+@fix("linux.fstab.data-disk")
+def comment_out(work: Work) -> None:
+    """The lines of other disks become comments."""
+    guest = work.guest
+    found = [entry for entry in guest.fstab if not entry.problems and rules.of_other_disk(guest, entry)]
+    change(work, dict.fromkeys((entry.line for entry in found), None))
+
+
+@fix("linux.fstab.device-names")
+def name_by_uuid(work: Work) -> None:
+    """The names of this disk become UUIDs (/dev/mapper names for logical volumes)."""
+    from imgtool.guest.devices import best_name
+
+    guest = work.guest
+    changed: dict[int, str | None] = {}
+    unknown: list[FstabEntry] = []
+    for entry in guest.fstab:
+        if entry.problems or not rules.by_passing_name(guest, entry):
+            continue
+        there = guest.root.volume if entry.mount_point == "/" else rules.resolved(guest, entry)
+        name = best_name(there) if there is not None else None
+        if name is not None:
+            changed[entry.line] = rules.line_of(entry, name)
+        elif entry.mandatory or entry.is_swap:
+            unknown.append(entry)
+    change(work, changed)
+    if unknown and not changed:
+        raise CannotMend(
+            Text(
+                en=f"What line {unknown[0].line} of fstab means is not on this disk, or not to be told.",
+                zh=f"无法确定 fstab 第 {unknown[0].line} 行所指的设备。",
+            )
+        )
+
+
+@fix("linux.fstab")
+def mend_lines(work: Work) -> None:
+    """Lines that can't be read, and lines for what is not on this image."""
+    guest = work.guest
+    changed = dict(_lines(guest))
+    lacking = rules.lacks_root_line(guest)
+    right = rules.right_root_line(guest)
+    if lacking and right:
+        work.draft.edit(rules.PATH, lambda text: f"{text.rstrip(chr(10))}\n{right}\n".lstrip("\n"))
+    change(work, changed)
+
+
+def _lines(guest: LinuxGuest) -> Iterator[tuple[int, str | None]]:
+    """What becomes of which line; None: a comment."""
+    for entry in guest.fstab:
+        if entry.problems or entry.remarks:
+            yield entry.line, rules.mended_line(guest, entry)
+    wrong, doubled = rules.wrong_root_lines(guest)
+    right = rules.right_root_line(guest)
+    for entry in wrong[:1]:
+        yield entry.line, right
+    yield from _commented((*wrong[1:], *doubled))
+    for entry in rules.absent(guest):
+        yield entry.line, rules.line_instead(guest, entry)
+    yield from _commented(rules.host_shares(guest))
+
+
+def _commented(entries: Iterable[FstabEntry]) -> Iterator[tuple[int, None]]:
+    return ((entry.line, None) for entry in entries)

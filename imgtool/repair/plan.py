@@ -1,0 +1,177 @@
+"""The plan of a repair: made by reading the image alone, in a fraction of a second, changing nothing.
+
+Every fixable finding is given to its fix, which notes its steps on a draft; the rules then judge the draft,
+and what appears only then (a rule that was skipped for another's failure) is mended as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from imgtool.errors import CannotRead, ImgtoolError
+from imgtool.image import Image
+from imgtool.lazy import preset
+from imgtool.repair.draft import CannotMend, Draft
+from imgtool.repair.editor import Device
+from imgtool.repair.registration import Fix, Wishes, Work, discover
+from imgtool.rules import Finding, Rule, Severity, Status, run
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.repair.steps import Step
+
+ROUNDS = 8
+BROKEN = (Status.FAIL, Status.WARN)
+
+
+@dataclass(frozen=True)
+class Unmended:
+    """A finding that stays, and why."""
+
+    finding: Finding
+    why: Text
+
+
+@dataclass(frozen=True)
+class Plan:
+    """before: what the rules found; expected: what they will find, as far as reading can tell; unmended:
+    broken rules that stay so, with the reasons; mounts: the guest's volumes by their mount points."""
+
+    before: tuple[Finding, ...]
+    expected: tuple[Finding, ...]
+    steps: tuple[Step, ...]
+    unmended: tuple[Unmended, ...] = ()
+    mounts: Mapping[str, Device] = field(default_factory=dict)
+
+    @property
+    def runs_guest(self) -> bool:
+        """Whether programs of the guest itself are run."""
+        return any(step.action == "run" for step in self.steps)
+
+    @property
+    def spoiled(self) -> tuple[Finding, ...]:
+        """What is broken after the plan and was not before: a fault of ours."""
+        return spoiled(self.before, self.expected)
+
+
+def spoiled(before: Iterable[Finding], after: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Rules that passed before and are broken or can't be evaluated afterwards."""
+    before = tuple(before)
+    was = {finding.id for finding in before if finding.status in (*BROKEN, Status.UNKNOWN)}
+    judged = {finding.id for finding in before if finding.status is Status.PASS}
+    worse = (*BROKEN, Status.UNKNOWN)
+    return tuple(it for it in after if it.status in worse and it.id in judged and it.id not in was)
+
+
+def make_plan(
+    image: Image,
+    rules: Mapping[str, Rule],
+    wishes: Wishes | None = None,
+    chosen: Iterable[str] | None = None,
+    fixes: Mapping[str, Fix] | None = None,
+) -> Plan:
+    """Plan the repair of an open image.
+
+    chosen: the ids to mend; None for all that are errors or warnings. Raises CannotRead where there is no
+    system to repair.
+    """
+    wishes, fixes = wishes or Wishes(), discover() if fixes is None else fixes
+    before = tuple(run(image, rules))
+    wanted = [
+        name for name in rules if name not in wishes.skipped and (chosen is None or name in set(chosen))
+    ]
+    root = image.search.root
+    if root is None:
+        raise CannotRead(
+            Text(
+                en="There is no system on the disk that could be repaired; disk.root says what was found.",
+                zh="磁盘上没有可修复的系统，见 disk.root。",
+            )
+        )
+    draft = Draft(root)
+    findings, reasons = before, dict[str, Text]()
+    for late in (False, True):
+        tried: set[str] = set()
+        for _ in range(ROUNDS):
+            todo = [name for name in wanted if name not in tried and _to_mend(findings, name, chosen)]
+            todo = [name for name in todo if name in fixes and fixes[name].late is late]
+            if not todo:
+                break
+            for name in todo:
+                tried.add(name)
+                why = _mend(fixes[name], drafted(image, draft), draft, findings, wishes)
+                if why is not None:
+                    reasons[name] = why
+            findings = tuple(run(drafted(image, draft), rules))
+    return Plan(
+        before,
+        findings,
+        tuple(draft.steps),
+        tuple(_unmended(findings, reasons, fixes, wanted)),
+        {point: Device.of(volume) for point, volume in draft.tree.mounts.items()},
+    )
+
+
+def drafted(image: Image, draft: Draft) -> Image:
+    """The image with the draft's tree in place of its root's."""
+    search = image.search
+    root = replace(draft.root, tree=draft.tree)
+    made = Image(image.path, image.profile, image.options)
+    roots = tuple(root if it is draft.root else it for it in search.roots)
+    preset(made, file=image.file, disk=image.disk, search=replace(search, roots=roots))
+    return made
+
+
+def _to_mend(findings: Iterable[Finding], name: str, chosen: Iterable[str] | None) -> bool:
+    return any(
+        it.id == name
+        and it.status in BROKEN
+        and it.fixable
+        and (it.severity is not Severity.INFO or chosen is not None)
+        for it in findings
+    )
+
+
+def _mend(fix: Fix, image: Image, draft: Draft, findings: tuple[Finding, ...], wishes: Wishes) -> Text | None:
+    """Let a fix note its steps; why it could not."""
+    restore = draft.saved()
+    draft.mending = fix.rule
+    own = tuple(it for it in findings if it.id == fix.rule and it.status in BROKEN)
+    try:
+        fix.mend(Work(image, draft, own, wishes))
+    except (CannotMend, CannotRead) as error:
+        restore()
+        return error.statement()
+    except ImgtoolError:
+        restore()
+        raise
+    finally:
+        draft.mending = ""
+    return None
+
+
+def _unmended(
+    findings: Iterable[Finding], reasons: Mapping[str, Text], fixes: Mapping[str, Fix], wanted: Iterable[str]
+) -> Iterable[Unmended]:
+    wanted = set(wanted)
+    for finding in findings:
+        if finding.status not in BROKEN or finding.severity is Severity.INFO:
+            continue
+        if finding.id in reasons:
+            yield Unmended(finding, reasons[finding.id])
+        elif finding.id not in wanted:
+            yield Unmended(finding, Text("It was not asked for.", "未要求修复。"))
+        elif finding.id in fixes and finding.fixable:
+            yield Unmended(
+                finding,
+                Text(
+                    "Its repair shows only when it is made; the image is checked again then.",
+                    "修复效果需实际执行后才能确认，届时会重新检查。",
+                ),
+            )
+        else:
+            yield Unmended(
+                finding, Text("imgtool can't mend this by itself.", "imgtool 无法自动修复此问题。")
+            )

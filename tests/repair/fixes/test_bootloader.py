@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.checks.boot_guest import V, grub_cfg
+from tests.guest.stand_in import ROOT_UUID
+from tests.repair.folder_guest import FolderGuest, mends
+
+GRUB = "/boot/grub/grub.cfg"
+DEFAULTS = "/etc/default/grub"
+
+
+def test_root_by_a_device_name_becomes_the_uuid_now_and_for_later(tmp_path: Path) -> None:
+    guest = FolderGuest(
+        tmp_path,
+        {
+            GRUB: grub_cfg("root=/dev/sda1 ro quiet"),
+            DEFAULTS: 'GRUB_CMDLINE_LINUX="root=/dev/sda1 quiet"\nGRUB_DISABLE_LINUX_UUID=true\n',
+        },
+    )
+    mends(guest, "linux.bootloader.root")
+    assert guest.text(GRUB) == grub_cfg(f"root=UUID={ROOT_UUID} ro quiet")
+    assert f'"root=UUID={ROOT_UUID} quiet"' in guest.text(DEFAULTS)
+    assert "\nGRUB_DISABLE_LINUX_UUID" not in guest.text(DEFAULTS)
+
+
+def test_a_name_that_only_begins_so_is_left_alone(tmp_path: Path) -> None:
+    text = grub_cfg("root=/dev/sda1 ro") + "# root=/dev/sda11 myroot=/dev/sda1\n"
+    guest = FolderGuest(tmp_path, {GRUB: text})
+    mends(guest, "linux.bootloader.root")
+    assert guest.text(GRUB).endswith("# root=/dev/sda11 myroot=/dev/sda1\n")
+
+
+def test_a_root_in_the_environment_block_keeps_the_blocks_size(tmp_path: Path) -> None:
+    block = "# GRUB Environment Block\nkernelopts=root=/dev/sda1 ro\n".ljust(1024, "#")
+    entry = f"title CentOS\nlinux /boot/vmlinuz-{V}\ninitrd /boot/initrd.img-{V}\noptions $kernelopts\n"
+    guest = FolderGuest(
+        tmp_path,
+        {
+            GRUB: "load_env\nblscfg\n",
+            "/boot/grub/grubenv": block,
+            "/boot/loader/entries/x.conf": entry,
+        },
+    )
+    mends(guest, "linux.bootloader.root")
+    made = guest.text("/boot/grub/grubenv")
+    assert len(made) == 1024
+    assert f"kernelopts=root=UUID={ROOT_UUID} ro\n#" in made
+
+
+def test_other_entries_of_the_menu_are_mended_too(tmp_path: Path) -> None:
+    good, bad = grub_cfg(), grub_cfg("root=/dev/hda1 ro")
+    guest = FolderGuest(tmp_path, {GRUB: good + bad})
+    mends(guest, "linux.bootloader.root")
+    assert guest.text(GRUB) == good + grub_cfg(f"root=UUID={ROOT_UUID} ro")
