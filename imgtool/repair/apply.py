@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imgtool.convert.engine import Converted, Request, convert
 from imgtool.convert.progress import Progress, Silent
-from imgtool.repair.appliance import ApplianceEditor
+from imgtool.repair.appliance_editor import ApplianceEditor
 from imgtool.repair.overlay import lay_over, over
 from imgtool.repair.steps import CheckFilesystem, Edit, Outdated, Step, Upload
 from imgtool.text import Text
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 STARTING = Text("Starting the appliance", "启动 libguestfs 虚拟机")
 MENDING = Text("Repairing", "修复")
+SESSION_LIMIT = 1800.0  # seconds: a filesystem check of a large disk takes its time
+GUEST_CODE_LIMIT = 7200.0  # an initramfs is rebuilt in minutes without KVM
 TRIES = 2
 """Sessions: a journal replayed in the first may have shown other files than the plan was made for."""
 
@@ -85,14 +87,16 @@ def mend(
 
 
 def _session(overlay: Path, plan: Plan, progress: Progress) -> None:
-    from imgtool.convert.shrink import appliance, require
+    from imgtool.appliance import Drive, appliance
 
-    require()
     progress.begin(STARTING, None)
     checks = [step for step in plan.steps if isinstance(step, CheckFilesystem)]
     others = [step for step in plan.steps if not isinstance(step, CheckFilesystem)]
     outdated: Outdated | None = None
-    with appliance(overlay, network=any(getattr(step, "network", False) for step in plan.steps)) as handle:
+    drives = [Drive(overlay, "qcow2", writable=True)]
+    network = any(getattr(step, "network", False) for step in plan.steps)
+    limit = GUEST_CODE_LIMIT if plan.runs_guest else SESSION_LIMIT
+    with appliance(drives, network=network, session_limit=limit) as handle:
         editor = ApplianceEditor(handle)
         progress.begin(MENDING, len(plan.steps), unit=" steps")
         apply_steps(editor, checks, progress.at)

@@ -20,7 +20,7 @@ CLOUD_INIT: dict[str, bytes | str | None] = {
     "/usr/bin/python3.11": elf(0x3E),
     f"{PACKAGES}/cloudinit/__init__.py": "",
     f"{PACKAGES}/cloudinit/version.py": '__VERSION__ = "22.4.2"\n',
-    f"{PACKAGES}/cloudinit/settings.py": 'CFG_BUILTIN = {"datasource_list": ["NoCloud", "ConfigDrive", "Ec2"]}\n',
+    f"{PACKAGES}/cloudinit/settings.py": 'CFG_BUILTIN = {"datasource_list": ["ConfigDrive", "Ec2"]}\n',
     **{f"{PACKAGES}/{name}/__init__.py": "" for name in ("yaml", "requests", "jsonpatch", "jinja2")},
     f"{PACKAGES}/configobj.py": "",
     f"{PACKAGES}/jsonpatch.py": "",

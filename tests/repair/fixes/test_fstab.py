@@ -75,9 +75,7 @@ def test_line_ends_of_windows_and_bytes_that_are_no_text_stay(tmp_path: Path) ->
 def test_three_fixes_of_one_file_build_on_one_another(tmp_path: Path) -> None:
     guest = FolderGuest(
         tmp_path,
-        {
-            "/etc/fstab": "/dev/sda1 / ext4 defaults 0 1\n/dev/sdb1 /data xfs defaults 0 0\nhost /m 9p rw 0 0\n"
-        },
+        {"/etc/fstab": "/dev/sda1 / ext4 defaults 0 1\n/dev/sdb1 /d xfs rw 0 0\nhost /m 9p rw 0 0\n"},
     )
     plan, _ = guest.mend()
     assert {step.mends for step in plan.steps} == {

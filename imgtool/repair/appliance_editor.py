@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imgtool.appliance import GuestfsError
 from imgtool.repair.editor import EditFailed, RegistryValue, failed
 from imgtool.text import Text
 
@@ -162,7 +163,7 @@ class ApplianceEditor:
             try:
                 change()
                 return
-            except RuntimeError:
+            except GuestfsError:
                 if self._handle.last_errno() not in _RETRY:
                     raise
                 held = self._lasting(path)
@@ -176,7 +177,7 @@ class ApplianceEditor:
     def _lasting(self, path: str) -> str:
         try:
             return "".join(letter for letter in self._handle.get_e2attrs(path) if letter in _LASTING)
-        except RuntimeError:
+        except GuestfsError:
             return ""
 
     # the registry
@@ -235,8 +236,8 @@ def _parts(key: str) -> list[str]:
 
 @contextmanager
 def _told(what: Text) -> Iterator[None]:
-    """libguestfs raises RuntimeError for everything, a dead appliance included."""
+    """What libguestfs raises for everything, a dead appliance included, as EditFailed."""
     try:
         yield
-    except RuntimeError as error:
+    except GuestfsError as error:
         raise failed(what, str(error)[:500]) from error
