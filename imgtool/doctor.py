@@ -27,7 +27,7 @@ _PROGRAMS = (
         "qemu-nbd",
         "qemu-utils",
         True,
-        Text("reads qcow2, VMDK and dynamic VHD", "读取 qcow2、VMDK 与动态 VHD"),
+        Text("reads VMDK and dynamic VHD", "读取 VMDK 与动态 VHD"),
     ),
     ("setpriv", "util-linux", True, Text("ends qemu-nbd when imgtool ends", "随 imgtool 一同结束 qemu-nbd")),
     (

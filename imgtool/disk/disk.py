@@ -49,9 +49,9 @@ class Disk:
 def open_disk(file: ImageFile) -> Iterator[Disk]:
     """Open the disk inside an image; leaving the context ends whatever serves it.
 
-    Raw images and fixed VHDs are read directly, the rest through QEMU's drivers, told the format that the
-    probe found. Raises UnsafeImage when the probe names a hazard, CannotRead for what is not a disk image
-    that the platform knows or that QEMU does not open, MachineLacks without qemu-nbd.
+    Raw images, fixed VHDs and plain qcow2 are read directly, the rest through QEMU's drivers, told the
+    format that the probe found. Raises UnsafeImage when the probe names a hazard, CannotRead for what is not
+    a disk image that the platform knows or that QEMU does not open, MachineLacks without qemu-nbd.
     """
     if file.hazards:
         raise UnsafeImage(_unsafe(file))
@@ -63,19 +63,19 @@ def open_disk(file: ImageFile) -> Iterator[Disk]:
             )
         )
     with ExitStack() as opened:
-        yield Disk(
-            opened.enter_context(_direct(file))
-            if _is_plain(file)
-            else _served(file, file.qemu_format, opened)
-        )
+        yield Disk(_direct(file, opened) or _served(file, file.qemu_format, opened))
 
 
-def _is_plain(file: ImageFile) -> bool:
-    return file.format == "raw" or (file.format == "vhd" and file.variant == "fixed")
+def _direct(file: ImageFile, opened: ExitStack) -> Blocks | None:
+    if file.format == "raw" or (file.format == "vhd" and file.variant == "fixed"):
+        size = None if file.format == "raw" else file.virtual_size
+        return opened.enter_context(RawBlocks(file.path, size))
+    if file.format == "qcow2":
+        from imgtool.disk.qcow2_blocks import Qcow2Blocks, is_plain
 
-
-def _direct(file: ImageFile) -> RawBlocks:
-    return RawBlocks(file.path, None if file.format == "raw" else file.virtual_size)
+        if is_plain(file):
+            return opened.enter_context(Qcow2Blocks(file.path))
+    return None
 
 
 def _served(file: ImageFile, driver: str, opened: ExitStack) -> Blocks:

@@ -72,5 +72,10 @@ def plug_in(folder: Path, rules: str) -> dict[str, str]:
 
 def qcow2(path: Path, size: str = "64M") -> Path:
     """An empty disk: an image without a fault, but without partitions too."""
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(path), size], check=True)
+    return empty("qcow2", path, size)
+
+
+def empty(format_: str, path: Path, size: str = "64M") -> Path:
+    """An empty disk in a format. VMDK is one that qemu-nbd has to read."""
+    subprocess.run(["qemu-img", "create", "-q", "-f", format_, str(path), size], check=True)
     return path

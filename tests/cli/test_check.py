@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import environment, imgtool, plug_in, qcow2
+from tests.cli.running import empty, environment, imgtool, plug_in, qcow2
 
 
 @pytest.fixture
@@ -66,9 +66,10 @@ def test_an_image_that_is_not_there_is_exit_code_3_and_one_finding(tmp_path: Pat
     assert "pass" not in {it["status"] for it in report["findings"]}
 
 
-def test_without_qemu_nbd_a_qcow2_is_exit_code_4_with_the_package(image: Path, tmp_path: Path) -> None:
+def test_without_qemu_nbd_a_vmdk_is_exit_code_4_with_the_package(tmp_path: Path) -> None:
     bare = tmp_path / "bin"
     bare.mkdir()
+    image = empty("vmdk", tmp_path / "disk.vmdk")
     done = imgtool("check", image, env=environment(PATH=str(bare)))
     assert done.returncode == 4
     assert "apt-get install" in done.stdout

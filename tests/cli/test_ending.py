@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import plug_in, qcow2, start
+from tests.cli.running import empty, plug_in, qcow2, start
 
 SLOW = """
     @rule("acme.slow", Text.same("slow"), severity=Severity.ERROR, source="field")
@@ -50,7 +50,7 @@ def processes_with(word: str) -> list[str]:
     [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_a_signal_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, code: int, jobs: str) -> None:
-    images = [qcow2(tmp_path / name) for name in ("one.qcow2", "two.qcow2")]
+    images = [empty("vmdk", tmp_path / name) for name in ("one.vmdk", "two.vmdk")]
     temporary, started = tmp_path / "tmp", tmp_path / "started"
     temporary.mkdir()
     started.mkdir()

@@ -11,6 +11,7 @@ from imgtool.disk.blocks import Cached, RawBlocks
 from imgtool.disk.disk import open_disk
 from imgtool.disk.formats.image_file import Hazard
 from imgtool.disk.probe import probe
+from imgtool.disk.qcow2_blocks import Qcow2Blocks
 from imgtool.errors import CannotRead, MachineLacks, UnsafeImage
 from tests.disk.made import MIB, gpt, sparse, tool
 from tests.disk.test_nbd import servers
@@ -18,11 +19,13 @@ from tests.disk.test_nbd import servers
 CONVERT = {
     "qcow2": ["-O", "qcow2"],
     "qcow2 compressed": ["-O", "qcow2", "-c"],
+    "qcow2 extended": ["-O", "qcow2", "-o", "extended_l2=on"],
     "vhd": ["-O", "vpc"],
     "vhd fixed": ["-O", "vpc", "-o", "subformat=fixed,force_size=on"],
     "vmdk": ["-O", "vmdk"],
     "vmdk stream": ["-O", "vmdk", "-o", "subformat=streamOptimized"],
 }
+DIRECT = {"qcow2": Qcow2Blocks, "qcow2 compressed": Qcow2Blocks, "vhd fixed": RawBlocks}
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +47,7 @@ def test_the_disk_is_the_same_in_every_format(name: str, raw: Path, tmp_path: Pa
         expected = disk.table, [(volume.name, volume.signature) for volume in disk.volumes]
         data = disk.blocks.read(0, 20 * MIB)
     with open_disk(probe(image)) as disk:
-        kind = RawBlocks if name == "vhd fixed" else Cached
-        assert isinstance(disk.blocks, kind)
+        assert isinstance(disk.blocks, DIRECT.get(name, Cached))
         assert disk.blocks.read(0, 20 * MIB) == data
         found = disk.table, [(volume.name, volume.signature) for volume in disk.volumes]
         if name == "vhd":  # rounded up to whole cylinders when it was made: the backup GPT is not at its end
@@ -91,8 +93,8 @@ def test_other_formats_are_not_opened(tmp_path: Path) -> None:
 def test_without_qemu_nbd_the_package_is_named(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = tmp_path / "disk.qcow2"
-    tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, image)
+    image = tmp_path / "disk.vmdk"
+    tool("qemu-img", "convert", "-f", "raw", "-O", "vmdk", raw, image)
     file = probe(image)
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(MachineLacks) as lacks, open_disk(file):
@@ -100,7 +102,12 @@ def test_without_qemu_nbd_the_package_is_named(
     assert lacks.value.package == "qemu-utils"
 
 
-def test_a_raw_disk_needs_no_qemu(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("format_", ["raw", "qcow2"])
+def test_raw_and_qcow2_need_no_qemu(
+    format_: str, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "disk"
+    tool("qemu-img", "convert", "-f", "raw", "-O", format_, raw, image)
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    with open_disk(probe(raw)) as disk:
+    with open_disk(probe(image)) as disk:
         assert disk.table.kind == "gpt"

@@ -84,7 +84,9 @@ ENCRYPTION = 0x0537BE77
 DATA_FILE_NAME = 0x44415441
 
 # QEMU's own limits (block/qcow2.h): it refuses to open what exceeds them.
+MAX_CLUSTER = 2 * 1024**2
 MAX_BACKING_NAME = 1023
+MAX_BACKING_FORMAT = 15
 MAX_L1_BYTES = 32 * 1024**2
 MAX_REFCOUNT_TABLE_BYTES = 8 * 1024**2
 MAX_SNAPSHOTS = 65536
@@ -124,6 +126,7 @@ class Header:
     incompatible: int = 0
     compatible: int = 0
     compression: str = "deflate"
+    extensions_fit: bool = True
     data_file: bytes = b""
     bitmaps: tuple[int, int] = (0, 0)
     encryption: tuple[int, int] = (0, 0)
@@ -208,7 +211,7 @@ def read_header(source: Source) -> tuple[Header | None, list[Damage]]:
         ]
     length = int(newer.header_length) if newer else HEADER.sizeof()
     incompatible = int(newer.incompatible_features) if newer else 0
-    extensions = dict(_extensions(source, length, 1 << raw.cluster_bits))
+    extensions, fit = _extensions(source, length, int(raw.backing_file_offset) or 1 << raw.cluster_bits)
     bitmaps = parse(BITMAPS, extensions.get(BITMAP_DIRECTORY, b""))
     encryption = parse(ENCRYPTION_HEADER, extensions.get(ENCRYPTION, b""))
     header = Header(
@@ -229,6 +232,7 @@ def read_header(source: Source) -> tuple[Header | None, list[Damage]]:
         incompatible=incompatible,
         compatible=int(newer.compatible_features) if newer else 0,
         compression=_compression(source, length, incompatible),
+        extensions_fit=fit and len(extensions.get(BACKING_FORMAT, b"")) <= MAX_BACKING_FORMAT,
         data_file=extensions.get(DATA_FILE_NAME, b""),
         bitmaps=(int(bitmaps.offset), int(bitmaps.size)) if bitmaps else (0, 0),
         encryption=(int(encryption.offset), int(encryption.length)) if encryption else (0, 0),
@@ -238,19 +242,32 @@ def read_header(source: Source) -> tuple[Header | None, list[Damage]]:
 
 
 def _compression(source: Source, header_length: int, incompatible: int) -> str:
-    if not incompatible & COMPRESSION_TYPE or header_length <= COMPRESSION_TYPE_OFFSET:
-        return "deflate"
-    code = source.head[COMPRESSION_TYPE_OFFSET : COMPRESSION_TYPE_OFFSET + 1]
-    return {b"\0": "deflate", b"\1": "zstd"}.get(code, f"type {code.hex()}")
+    """By the byte behind the header's first 104; the feature bit is to be set for all but deflate."""
+    code = 0
+    if header_length > COMPRESSION_TYPE_OFFSET:
+        code = int.from_bytes(source.head[COMPRESSION_TYPE_OFFSET : COMPRESSION_TYPE_OFFSET + 1], "big")
+    announced = bool(incompatible & COMPRESSION_TYPE)
+    if code > 1 or announced != bool(code):
+        return f"type {code:02x}"
+    return "zstd" if code else "deflate"
 
 
-def _extensions(source: Source, offset: int, cluster_size: int) -> Iterator[tuple[int, bytes]]:
-    """Header extensions by type: they lie in the first cluster, behind the header."""
-    area = source.head if cluster_size <= len(source.head) else source.read(0, cluster_size)
-    area = area[:cluster_size]
-    while (extension := parse(EXTENSION, area[offset : offset + 8])) is not None and extension.type:
-        yield int(extension.type), area[offset + 8 : offset + 8 + extension.length]
-        offset += 8 + -(-extension.length // 8) * 8
+def _extensions(source: Source, offset: int, end: int) -> tuple[dict[int, bytes], bool]:
+    """Header extensions by type, and whether each ends before `end`, without which QEMU opens no image.
+
+    They lie in the first cluster, between the header and the backing file's name.
+    """
+    area = source.head if end <= len(source.head) else source.read(0, min(end, MAX_CLUSTER))
+    found: dict[int, bytes] = {}
+    while offset < end and (extension := parse(EXTENSION, area[offset : offset + 8])) is not None:
+        offset += 8
+        if extension.length > end - offset:
+            return found, False
+        if not extension.type:
+            break
+        found[int(extension.type)] = area[offset : offset + extension.length]
+        offset += -(-extension.length // 8) * 8
+    return found, True
 
 
 def _feature_names(table: bytes) -> dict[int, str]:
@@ -298,7 +315,7 @@ def _inconsistent(header: Header) -> Iterator[Damage]:
             )
     if header.l1_size and not header.l1_offset:
         yield invalid("its L1 table is said to be at byte 0", "L1 表指向第 0 字节")
-    if not header.refcount_table_offset:
+    if not (header.refcount_table_offset and header.refcount_table_clusters):
         yield invalid("it has no refcount table", "没有引用计数表")
     if header.nb_snapshots > MAX_SNAPSHOTS:
         yield invalid(f"{header.nb_snapshots} snapshots can't be", f"快照数 {header.nb_snapshots} 不合法")
@@ -306,12 +323,19 @@ def _inconsistent(header: Header) -> Iterator[Damage]:
         yield invalid(
             f"encryption method {header.crypt_method} is not known", f"加密方式 {header.crypt_method} 未知"
         )
+    if header.backing_offset > header.cluster_size:
+        yield invalid(
+            f"a backing file name at byte {header.backing_offset} can't be",
+            f"后备文件名位于第 {header.backing_offset} 字节，不合法",
+        )
+    elif not header.extensions_fit:
+        yield invalid("its extensions are longer than their place", "文件头扩展超出其范围")
     if header.backing_offset and header.backing_size > MAX_BACKING_NAME:
         yield invalid(
             f"a backing file name of {header.backing_size} bytes can't be",
             f"后备文件名长度 {header.backing_size} 不合法",
         )
-    if header.incompatible & COMPRESSION_TYPE and header.compression not in {"deflate", "zstd"}:
+    if header.compression not in {"deflate", "zstd"}:
         yield invalid(f"compression {header.compression} is not known", f"压缩方式 {header.compression} 未知")
 
 
