@@ -6,7 +6,15 @@ import importlib
 
 import click
 
-_COMMANDS = ("check", "completion", "convert", "doctor", "fix", "inspect")
+_COMMANDS = (
+    "check",
+    "completion",
+    "convert",
+    "doctor",
+    "fix",
+    "inspect",
+    "sandbox",
+)
 
 
 class _Lazy(click.Group):
@@ -49,5 +57,6 @@ def imgtool() -> None:
 
     \b
     Exit codes: 0 nothing found at the failing level, 1 something found, 2 wrong usage,
-    3 an image could not be judged, 4 this machine lacks something, 130 Ctrl-C.
+    3 an image could not be judged, 4 this machine lacks something, 5 the cloud refused or failed,
+    130 Ctrl-C.
     """

@@ -1,0 +1,16 @@
+"""A sandbox for each test that asks for one, and the SDKs' clients for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgtool.cloud.sandbox.server import Sandbox
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path / "sandbox").running() as running:
+        yield running
