@@ -8,26 +8,21 @@ SIGKILL the next run into the same directory finds it unlocked and removes it.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 
 from imgtool.disk.formats.image_file import escaped
 from imgtool.errors import Stated, UsageError
+from imgtool.locked_folder import locked_folder, sweep
 from imgtool.text import Text
 
 PREFIX = ".imgtool-convert-"
-_OURS = re.compile(re.escape(PREFIX) + r"[0-9a-f]{16}")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_TRIES = 16
 
 
 class OutputRefused(UsageError):
@@ -124,9 +119,9 @@ class Output:
             raise _exists(self.path)
 
     def __enter__(self) -> Output:
-        sweep(self.target.parent)
+        sweep(self.target.parent, PREFIX)
         try:
-            self.folder, self._lock = _locked_folder(self.target.parent)
+            self.folder, self._lock = locked_folder(self.target.parent, PREFIX)
         except OSError as error:
             raise write_failed(self.path, error) from error
         self.part = self.folder / "image"
@@ -157,60 +152,6 @@ class Output:
             raise _exists(self.path) from error
         except OSError as error:
             raise write_failed(self.path, error) from error
-
-
-def sweep(directory: Path) -> list[Path]:
-    """Remove what runs that were killed left in a directory; the folders removed.
-
-    A folder is theirs when it has our name and owner and nobody holds its lock.
-    """
-    removed = []
-    try:
-        entries = [entry for entry in os.scandir(directory) if _OURS.fullmatch(entry.name)]
-    except OSError:
-        return []
-    for entry in entries:
-        path = Path(entry.path)
-        with suppress(OSError):
-            status = entry.stat(follow_symlinks=False)
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                continue
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held: a run is at work there
-                shutil.rmtree(path, ignore_errors=True)
-                removed.append(path)
-            finally:
-                os.close(lock)
-    return removed
-
-
-def _locked_folder(directory: Path) -> tuple[Path, int | None]:
-    """A new private folder and the descriptor that holds its lock; None where directories can't be locked.
-
-    Another run's sweep may take the folder between its making and its locking; then there is another one.
-    """
-    for _ in range(_TRIES):
-        folder = directory / f"{PREFIX}{secrets.token_hex(8)}"
-        os.mkdir(folder, 0o700)
-        lock: int | None = None
-        try:
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.stat(folder), os.fstat(lock)):
-                return folder, lock
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        except OSError:  # NFS locks no directory; there, nobody sweeps either
-            if lock is not None:
-                os.close(lock)
-            return folder, None
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        if lock is not None:
-            os.close(lock)
-    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def _name_anew(part: Path, target: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from imgtool import locked_folder
 from imgtool.convert import output
-from imgtool.convert.output import PREFIX, NoRoom, Output, OutputRefused, sweep, write_failed
+from imgtool.convert.output import PREFIX, NoRoom, Output, OutputRefused, write_failed
 from imgtool.errors import ImgtoolError
+from imgtool.locked_folder import sweep
 
 
 def names(folder: Path) -> list[str]:
@@ -167,7 +169,7 @@ def test_only_folders_with_our_name_are_swept(tmp_path: Path) -> None:
     (tmp_path / "precious" / "file").write_bytes(b"kept")
     (tmp_path / f"{PREFIX}0123456789abcded").symlink_to(tmp_path / "precious")
     left = abandoned(tmp_path)
-    assert sweep(tmp_path) == [left]
+    assert sweep(tmp_path, PREFIX) == [left]
     assert (tmp_path / "precious" / "file").read_bytes() == b"kept"
 
 
@@ -182,7 +184,7 @@ def test_a_folder_swept_before_it_was_locked_is_made_anew(
             raise BlockingIOError
         real(descriptor, operation)
 
-    monkeypatch.setattr(output.fcntl, "flock", stolen)
+    monkeypatch.setattr(locked_folder.fcntl, "flock", stolen)
     with Output(tmp_path / "out.raw") as out:
         out.part.write_bytes(b"disk")
         out.publish()

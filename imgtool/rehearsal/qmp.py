@@ -1,0 +1,113 @@
+"""A client of QMP, QEMU's machine protocol: JSON objects, one a line, over a connected socket.
+
+Of our own, and blocking: PyPI's qemu.qmp is asyncio throughout, and asyncio swallows the exception by which a
+signal unwinds us (imgtool.cli.ending) whenever a signal comes in the middle of one of its callbacks.
+Source: QEMU's docs/interop/qmp-spec.rst.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from imgtool.errors import Stated
+from imgtool.text import Text
+
+ANSWER_TIMEOUT = 60.0  # seconds; the slowest answer is that of a QEMU that is starved of CPU
+LONGEST_LINE = 16 * 1024 * 1024
+
+
+class EmulatorFailed(Stated):
+    """QEMU refused a command, or does not answer, or ended: the image could not be rehearsed."""
+
+    @classmethod
+    def said(cls, why: str) -> EmulatorFailed:
+        """why: QEMU's own words."""
+        return cls(Text(en=f"QEMU could not run the image: {why}", zh=f"QEMU 无法运行该镜像：{why}"))
+
+
+@dataclass(frozen=True)
+class Event:
+    """What QEMU tells of its own accord: RESET, SHUTDOWN, STOP, BLOCK_IO_ERROR, ..."""
+
+    name: str
+    data: dict[str, Any]
+
+
+class Qmp:
+    """One connection. `greet` first; then `execute`, and `events` whenever the socket is readable."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._received = b""
+        self._events: list[Event] = []
+        self._answers: list[dict[str, Any]] = []
+        self._closed = False
+
+    def fileno(self) -> int:
+        """For select(2)."""
+        return self._socket.fileno()
+
+    def greet(self) -> None:
+        """Wait for QEMU's greeting and leave negotiation mode. Raises EmulatorFailed."""
+        self.execute("qmp_capabilities")
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """Run a command; what it returns. Raises EmulatorFailed."""
+        words: dict[str, Any] = {"execute": command}
+        if arguments:
+            words["arguments"] = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            self._socket.sendall(json.dumps(words).encode() + b"\n")
+        except OSError as error:
+            raise EmulatorFailed.said("it ended") from error
+        until = time.monotonic() + ANSWER_TIMEOUT
+        while not self._answers:
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+                raise EmulatorFailed.said(f"it does not answer to {command}")
+            if not self._receive():
+                raise EmulatorFailed.said("it ended")
+        answer = self._answers.pop(0)
+        if "error" in answer:
+            raise EmulatorFailed.said(str(answer["error"].get("desc", answer["error"])))
+        return answer["return"]
+
+    def events(self) -> list[Event]:
+        """What came since the last call; never waits."""
+        while not self._closed and select.select([self._socket], [], [], 0)[0] and self._receive():
+            pass
+        events, self._events = self._events, []
+        return events
+
+    @property
+    def closed(self) -> bool:
+        """Whether QEMU's end is closed."""
+        return self._closed
+
+    def _receive(self) -> bool:
+        try:
+            part = self._socket.recv(65536)
+        except ConnectionResetError:
+            part = b""
+        if not part:
+            self._closed = True
+            return False
+        self._received += part
+        *lines, self._received = self._received.split(b"\n")
+        if len(self._received) > LONGEST_LINE:
+            raise EmulatorFailed.said("its answer is endless")
+        for line in lines:
+            if line.strip():
+                self._sort(json.loads(line))
+        return True
+
+    def _sort(self, message: dict[str, Any]) -> None:
+        if "event" in message:
+            self._events.append(Event(message["event"], message.get("data", {})))
+        elif "return" in message or "error" in message:
+            self._answers.append(message)

@@ -1,0 +1,27 @@
+"""Pictures: PNG made from what older QEMUs write."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+
+from imgtool.rehearsal.picture import PNG, png_of_ppm, size
+
+
+def test_a_ppm_becomes_a_png_of_the_same_pixels() -> None:
+    pixels = bytes(range(2 * 3 * 3))
+    png = png_of_ppm(b"P6\n2 3\n255\n" + pixels)
+    assert png.startswith(PNG)
+    assert size(png) == (2, 3)
+    at = png.index(b"IDAT")
+    rows = zlib.decompress(png[at + 4 : png.index(b"IEND") - 8])
+    assert [rows[row * 7 + 1 : row * 7 + 7] for row in range(3)] == [pixels[:6], pixels[6:12], pixels[12:]]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"P5\n2 2\n255\n1234", b"P6\n2 2\n255\n12", b"P6\n2 2\n65535\n" + bytes(24)]
+)
+def test_what_is_no_whole_ppm_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="PPM"):
+        png_of_ppm(data)
