@@ -52,7 +52,7 @@ def boot(path: Path, profile: Profile, *, mode: Mode | None = None, patience: fl
     The image is not written to. Raises CannotRead and UnsafeImage for what can't be opened, MachineLacks
     without QEMU or firmware, EmulatorFailed.
     """
-    from imgtool.doctor import kvm_usable
+    from imgtool.virtualization import kvm_usable
 
     with Image(path, profile) as image:
         file = image.file
