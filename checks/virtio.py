@@ -175,6 +175,22 @@ def in_initramfs(image: Image) -> Iterator[Outcome]:
             yield outcome
 
 
+def judged_kernels(guest: LinuxGuest) -> list[Kernel]:
+    """The default kernel and the others that are judged."""
+    default = guest.default_kernel
+    return [] if default is None else [default, *_others(guest, default)]
+
+
+def lacking(guest: LinuxGuest, kernel: Kernel, wanted: tuple[str, ...]) -> list[str]:
+    """The modules that a kernel's initramfs lacks for certain. Raises CannotRead."""
+    modules = guest.modules(kernel)
+    found = _read(guest, kernel)
+    builtin = found.builtin_modules(kernel.version)
+    names = [it for it in required(modules, wanted) if found.path_of(it, kernel.version) is None]
+    names = [it for it in names if it not in builtin]
+    return names if any(modules.place(it) != "unknown" for it in names) else []
+
+
 def _initramfs(
     guest: LinuxGuest, kernel: Kernel, wanted: tuple[str, ...], severity: Severity | None
 ) -> Outcome:

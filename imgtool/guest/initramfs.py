@@ -8,8 +8,8 @@ follows the last archive and is none ends the unpacking, and what was unpacked s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -45,13 +45,14 @@ class Initramfs:
     """The members of one initramfs, or of several that the boot loader loads one behind the other.
 
     builtin: the text of modules.builtin by kernel version. tail: the offset of bytes behind the last archive
-    that are no archive; None where there are none.
+    that are no archive; None where there are none. kept: the data of the members that were asked for.
     """
 
     members: dict[str, cpio.Member]
     archives: tuple[Archive, ...] = ()
     builtin: dict[str, str] | None = None
     tail: int | None = None
+    kept: Mapping[str, bytes] = field(default_factory=dict)
 
     @cached_property
     def modules(self) -> dict[str, dict[str, str]]:
@@ -107,20 +108,27 @@ class DamagedInitramfs(CannotRead):
         self.read = read
 
 
-def read_initramfs(tree: Tree, path: str, budget: compression.Budget | None = None) -> Initramfs:
+def read_initramfs(
+    tree: Tree, path: str, budget: compression.Budget | None = None, keep: Collection[str] = ()
+) -> Initramfs:
     """List the initramfs at a path of the guest. Raises DamagedInitramfs, NotInGuest, GuestReadFailed."""
     with tree.open(path) as stream, ReadAhead(stream, compression.INPUT_PIECE) as ahead:
-        return list_members(ahead, path, budget)
+        return list_members(ahead, path, budget, keep)
 
 
 def list_members(
-    stream: compression.Readable, path: str, budget: compression.Budget | None = None
+    stream: compression.Readable,
+    path: str,
+    budget: compression.Budget | None = None,
+    keep: Collection[str] = (),
 ) -> Initramfs:
     """List an initramfs from a stream. path: what it is called in errors. Raises DamagedInitramfs.
 
-    budget: what may be spent on unpacking, MOST_BYTES and MOST_SECONDS if not given.
+    budget: what may be spent on unpacking, MOST_BYTES and MOST_SECONDS if not given. keep: the names of
+    members whose data is wanted.
     """
-    reading = _Reading(compression.Source(stream), budget or compression.Budget(MOST_BYTES, MOST_SECONDS))
+    budget = budget or compression.Budget(MOST_BYTES, MOST_SECONDS)
+    reading = _Reading(compression.Source(stream), budget, keep)
     try:
         reading.run()
     except CannotRead as error:
@@ -142,9 +150,13 @@ def together(parts: Iterable[Initramfs]) -> Initramfs:
 class _Reading:
     """The listing so far: it is of use also when the rest can't be read."""
 
-    def __init__(self, source: compression.Source, budget: compression.Budget) -> None:
+    def __init__(
+        self, source: compression.Source, budget: compression.Budget, keep: Collection[str] = ()
+    ) -> None:
         self.source = source
         self.budget = budget
+        self.keep = keep
+        self.kept: dict[str, bytes] = {}
         self.members: dict[str, cpio.Member] = {}
         self.archives: list[Archive] = []
         self.builtin: dict[str, str] = {}
@@ -176,7 +188,7 @@ class _Reading:
             raise CannotRead(Text(en="It holds no archive.", zh="其中没有任何归档。"))
 
     def _archive(self, name: str) -> None:
-        reader = cpio.Reader(keep=lambda member: _BUILTIN.fullmatch(member) is not None)
+        reader = cpio.Reader(keep=lambda name: name in self.keep or _BUILTIN.fullmatch(name) is not None)
         offset = self.source.offset
         try:
             if name:
@@ -197,13 +209,14 @@ class _Reading:
     def _add(self, reader: cpio.Reader, offset: int, name: str) -> None:
         self.members.update((member.name, member) for member in reader.members)
         self.archives.append(Archive(offset, name, len(reader.members)))
+        self.kept.update((name, data) for name, data in reader.kept.items() if name in self.keep)
         for path, data in reader.kept.items():
             found = _BUILTIN.fullmatch(path)
             if found:
                 self.builtin[found[1]] = data.decode("utf-8", "replace")
 
     def result(self) -> Initramfs:
-        return Initramfs(self.members, tuple(self.archives), self.builtin, self.tail)
+        return Initramfs(self.members, tuple(self.archives), self.builtin, self.tail, self.kept)
 
 
 def _early(member: str) -> bool:

@@ -159,10 +159,10 @@ def _unmended(
     for finding in findings:
         if finding.status not in BROKEN or finding.severity is Severity.INFO:
             continue
+        if finding.id not in wanted:
+            continue
         if finding.id in reasons:
             yield Unmended(finding, reasons[finding.id])
-        elif finding.id not in wanted:
-            yield Unmended(finding, Text("It was not asked for.", "未要求修复。"))
         elif finding.id in fixes and finding.fixable:
             yield Unmended(
                 finding,

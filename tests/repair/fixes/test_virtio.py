@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import io
+import platform
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgtool.guest.initramfs import Initramfs, list_members
+from tests.checks.boot_guest import MODULES, V, initramfs, kernel_files, path_of
+from tests.guest.stand_in import ROOT
+from tests.guest.test_compression import packed
+from tests.guest.test_cpio import newc
+from tests.repair.folder_guest import FolderGuest, broken, mends
+
+RULE = "linux.virtio.initramfs"
+INITRD = f"/boot/initrd.img-{V}"
+VIRTIO = tuple(MODULES)
+CENTOS = {"/etc/os-release": 'ID="centos"\nVERSION_ID="7"\n', "/etc/debian_version": None}
+
+
+def content(guest: FolderGuest, *names: str) -> Initramfs:
+    data = (guest.folder / INITRD.lstrip("/")).read_bytes()
+    return list_members(io.BytesIO(data), INITRD, keep=names)
+
+
+def with_initrd(folder: Path, compression: str, *members: tuple[str, bytes], **more: Any) -> FolderGuest:
+    plain = newc(*members)
+    data = packed(compression, plain) if compression else plain
+    return FolderGuest(folder, {INITRD: data, **more.pop("changes", {})}, **more)
+
+
+@pytest.mark.parametrize("compression", ["", "gzip", "xz", "zstd", "lz4", "lzma", "bzip2"])
+def test_the_drivers_are_put_behind_in_any_compression(tmp_path: Path, compression: str) -> None:
+    guest = FolderGuest(tmp_path, {INITRD: initramfs(without=VIRTIO, compression=compression)})
+    before = (tmp_path / INITRD.lstrip("/")).read_bytes()
+    plan = mends(guest, RULE)
+    assert (tmp_path / INITRD.lstrip("/")).read_bytes().startswith(before)
+    assert [step.action for step in plan.steps] == ["append"]
+    found = content(guest)
+    assert all(found.path_of(name, V) for name in VIRTIO)
+    assert f"lib/modules/{V}/modules.dep" in found.members
+
+
+def test_only_what_is_lacking_is_added(tmp_path: Path) -> None:
+    guest = FolderGuest(tmp_path, {INITRD: initramfs(without=("virtio_blk",))})
+    plan = mends(guest, RULE)
+    modules = [name for name in plan.steps[0].details()["holds"] if name.endswith(".ko")]
+    assert modules == [path_of("virtio_blk")]
+
+
+def test_initramfs_tools_is_told_to_load_them_now_and_to_take_them_along_later(tmp_path: Path) -> None:
+    guest = with_initrd(
+        tmp_path,
+        "gzip",
+        ("conf/initramfs.conf", b"MODULES=dep\n"),
+        ("conf/modules", b"ext4"),
+        changes={"/etc/initramfs-tools/modules": "# mine\nvirtio_pci"},
+    )
+    mends(guest, RULE)
+    listed = content(guest, "conf/modules").kept["conf/modules"].decode().split()
+    assert listed[0] == "ext4"
+    assert set(VIRTIO) <= set(listed)
+    assert listed.index("virtio") < listed.index("virtio_blk")
+    lines = guest.text("/etc/initramfs-tools/modules").splitlines()
+    assert lines[:3] == ["# mine", "virtio_pci", "virtio_blk"]
+
+
+def test_a_link_lib_in_the_initramfs_stays_a_link(tmp_path: Path) -> None:
+    """A folder of that name in the archive would take its place, and no program would find its library."""
+    guest = with_initrd(
+        tmp_path, "zstd", ("init", b"x"), (f"usr/lib/modules/{V}/kernel/fs/ext4/ext4.ko", b"\x7fELF")
+    )
+    mends(guest, RULE)
+    assert content(guest).path_of("virtio_blk", V) == f"usr/{path_of('virtio_blk')}"
+    assert "lib" not in content(guest).members
+
+
+def test_dracut_gets_a_hook_and_its_configuration(tmp_path: Path) -> None:
+    hooks = "usr/lib/dracut/hooks/pre-trigger"
+    guest = with_initrd(
+        tmp_path,
+        "gzip",
+        (f"{hooks}/01-x.sh", b"x"),
+        (hooks, b""),
+        changes={**CENTOS, "/etc/dracut.conf.d/x.conf": ""},
+    )
+    mends(guest, RULE)
+    hook = content(guest, f"{hooks}/00-imgtool-virtio.sh").kept[f"{hooks}/00-imgtool-virtio.sh"]
+    assert b"modprobe -q virtio_blk" in hook
+    assert 'add_drivers+=" virtio_blk ' in guest.text("/etc/dracut.conf.d/90-imgtool-virtio.conf")
+
+
+def test_the_script_of_a_nash_initrd_loads_them_behind_its_own(tmp_path: Path) -> None:
+    script = b'#!/bin/nash\necho "Loading ext3.ko module"\ninsmod /lib/ext3.ko\nmkblkdevs\n'
+    guest = with_initrd(
+        tmp_path,
+        "gzip",
+        ("bin/nash", b"\x7fELF"),
+        ("init", script),
+        ("lib/ext3.ko", b"\x7fELF"),
+        changes={"/etc/modprobe.conf": "alias eth0 e1000\n"},
+    )
+    mends(guest, RULE)
+    found = content(guest, "init")
+    lines = found.kept["init"].decode().splitlines()
+    loads = [line for line in lines if line.startswith("insmod")]
+    assert loads[0] == "insmod /lib/ext3.ko"
+    assert loads.index("insmod /lib/virtio.ko") < loads.index("insmod /lib/virtio_blk.ko")
+    assert lines.index(loads[-1]) < lines.index("mkblkdevs")
+    assert found.members["init"].mode & 0o111
+    assert "alias scsi_hostadapter_virtio virtio_blk" in guest.text("/etc/modprobe.conf")
+
+
+def test_other_kernels_get_them_too(tmp_path: Path) -> None:
+    old = "6.1.0-17-amd64"
+    guest = FolderGuest(tmp_path, {INITRD: initramfs(without=VIRTIO), **kernel_files(old, without=VIRTIO)})
+    plan = mends(guest, RULE)
+    assert {step.target.split(" ")[0] for step in plan.steps} == {INITRD, f"/boot/initrd.img-{old}"}
+
+
+def test_the_guests_own_tool_runs_only_when_asked_for(tmp_path: Path) -> None:
+    changes = {INITRD: initramfs(without=VIRTIO), "/usr/sbin/mkinitramfs": "#!/bin/sh\n"}
+    guest = FolderGuest(tmp_path, changes)
+    assert not guest.plan(RULE).runs_guest
+    plan = guest.plan(RULE, rebuild_initramfs=True)
+    if platform.machine() == "x86_64":
+        assert plan.runs_guest
+        assert f"mkinitramfs -o {INITRD} {V}" in plan.steps[0].target
+
+
+def test_a_foreign_architecture_is_refused_for_the_tool_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = FolderGuest(tmp_path, {INITRD: initramfs(without=VIRTIO)})
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    plan = guest.plan(RULE, rebuild_initramfs=True)
+    assert plan.steps == ()
+    assert "--rebuild-initramfs" in plan.unmended[0].why.en
+    assert guest.plan(RULE).steps
+
+
+def test_no_room_in_boot_is_said_with_numbers_and_nothing_is_planned(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    full = replace(ROOT.signature, details={"free_blocks": 10, "block_size": 4096})
+    guest = FolderGuest(
+        tmp_path, {INITRD: initramfs(without=VIRTIO)}, volumes=(replace(ROOT, signature=full),)
+    )
+    plan = guest.plan(RULE)
+    assert plan.steps == ()
+    (kept,) = [it for it in plan.unmended if it.finding.id == RULE]
+    assert "is full" in kept.why.en
+    assert RULE in broken(guest.findings())
