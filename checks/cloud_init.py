@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.errors import CannotRead, ImgtoolError
+from imgtool.errors import CannotRead
 from imgtool.remedy import drop_argument
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
@@ -193,8 +193,8 @@ def enabled(image: Image) -> Iterator[Outcome]:
     /dev/null`. The fix is the command that enables it again.
     """
     guest = image.linux
-    if image.options.force_import and not guest.cloud_init.complete:
-        yield not_judged(Text("The import is forced, without cloud-init.", "强制导入，未使用 cloud-init。"))
+    if image.options.force_import:
+        yield not_judged(Text("The import is forced, without cloud-init.", "强制导入，不使用 cloud-init。"))
         return
     if guest.cloud_init.kind == "coreos-cloudinit":
         yield not_judged(
@@ -208,7 +208,7 @@ def enabled(image: Image) -> Iterator[Outcome]:
             Text("The guest's init system is not known (/sbin/init).", "无法识别系统的 init（/sbin/init）。")
         )
         return
-    arguments = arguments_of(guest)
+    arguments = guest.kernel_arguments
     reasons = what_disables(guest.tree, guest.services, arguments or "", guest.cloud_config)
     if reasons:
         first = reasons[0]
@@ -300,8 +300,8 @@ def datasource(image: Image) -> Iterator[Outcome]:
     datasource_list: [ NoCloud, None ]`. The fix is a file of one line that comes last.
     """
     guest = image.linux
-    if image.options.force_import and not guest.cloud_init.complete:
-        yield not_judged(Text("The import is forced, without cloud-init.", "强制导入，未使用 cloud-init。"))
+    if image.options.force_import:
+        yield not_judged(Text("The import is forced, without cloud-init.", "强制导入，不使用 cloud-init。"))
         return
     if guest.cloud_init.kind == "coreos-cloudinit":
         yield not_judged(
@@ -361,7 +361,7 @@ def _list(image: Image, guest: LinuxGuest, config: CloudConfig) -> Iterator[Outc
     required = image.profile.linux.datasources
     metadata = image.profile.linux.metadata_datasources
     wanted = (*required, *metadata[:1])
-    forced = forced_datasource(arguments_of(guest) or "", config)
+    forced = forced_datasource(guest.kernel_arguments or "", config)
     if forced is not None and forced[0] not in required:
         yield broken(
             Text(
@@ -450,12 +450,3 @@ def _without_argument(guest: LinuxGuest, argument: str) -> Text:
     en = f"Take {argument[:80]} out of the kernel command line"
     zh = f"请从内核命令行去掉 {argument[:80]}"
     return Text(f"{en}:\n{command}", f"{zh}：\n{command}") if command else Text(f"{en}.", f"{zh}。")
-
-
-def arguments_of(guest: LinuxGuest) -> str | None:
-    """The kernel command line; None where the boot loader does not tell it."""
-    try:
-        entry = guest.bootloader.default
-    except ImgtoolError:
-        return None
-    return entry.arguments if entry else None

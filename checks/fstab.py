@@ -184,7 +184,7 @@ def lacks_root_line(guest: LinuxGuest) -> bool:
 
 
 def _read_or_write(guest: LinuxGuest) -> list[str]:
-    return [word for word in (_arguments(guest) or "").split() if word in ("ro", "rw")]
+    return [word for word in (guest.kernel_arguments or "").split() if word in ("ro", "rw")]
 
 
 def _no_root_line(guest: LinuxGuest, right: str | None) -> Iterator[Outcome]:
@@ -424,16 +424,6 @@ def right_root_line(guest: LinuxGuest) -> str | None:
     held = next((entry for entry in guest.fstab if entry.mount_point == "/" and entry.type), None)
     options = ",".join(held.options) if held else ""
     return f"{name} / {guest.root.volume.signature.type or 'auto'} {options or 'defaults'} 0 1"
-
-
-def _arguments(guest: LinuxGuest) -> str | None:
-    from imgtool.errors import ImgtoolError
-
-    try:
-        entry = guest.bootloader.default
-    except ImgtoolError:
-        return None
-    return entry.arguments if entry else None
 
 
 def _swap_at_boot(entry: FstabEntry) -> bool:

@@ -12,6 +12,7 @@ from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.guest.linux import LinuxGuest
+    from imgtool.guest.services import Service
 
 GRUB_DEFAULTS = "/etc/default/grub"
 LARGEST_CONFIG = 10 << 20  # bytes
@@ -29,6 +30,37 @@ def if_known(make: Callable[Arguments, Text | None]) -> Callable[Arguments, Text
             return None
 
     return made
+
+
+def in_guest(*commands: str) -> Text:
+    """Lines to run inside the guest."""
+    lines = "\n".join(commands)
+    return Text(f"In the guest, as root:\n{lines}", f"请在系统内以 root 执行：\n{lines}")
+
+
+def install(guest: LinuxGuest, *packages: str) -> list[str]:
+    """The lines that install packages with the guest's package manager; none where it has none known."""
+    command = guest.release.install_command(*packages)
+    if not command:
+        return []
+    return ["apt-get update", command] if guest.release.package_manager == "apt-get" else [command]
+
+
+def enable_service(guest: LinuxGuest, service: Service) -> str:
+    """The line that has the boot start a service which is there and is not started."""
+    init, name = guest.services.init, service.name
+    if init == "systemd" and service.proof.startswith(("/etc/init.d/", "/etc/rc.d/")):
+        init, name = "sysvinit", name.removesuffix(".service")
+    if init == "systemd":
+        unmask = f"systemctl unmask {name} && " if service.state == "masked" else ""
+        return f"{unmask}systemctl enable {name}"
+    if init == "upstart" and service.proof.startswith("/etc/init/"):
+        return f"rm -f /etc/init/{name}.override"
+    if init == "openrc":
+        return f"rc-update add {name} default"
+    if guest.release.family == "debian":
+        return f"update-rc.d {name} defaults && update-rc.d {name} enable"
+    return f"chkconfig --add {name} && chkconfig {name} on"
 
 
 def drop_argument(guest: LinuxGuest, argument: str) -> str:

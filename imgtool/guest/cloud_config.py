@@ -16,6 +16,7 @@ from imgtool.text import Text
 if TYPE_CHECKING:
     from imgtool.guest.tree import Tree
 
+STAGES = ("cloud_init_modules", "cloud_config_modules", "cloud_final_modules")
 MAIN = "/etc/cloud/cloud.cfg"
 FOLDER = "/etc/cloud/cloud.cfg.d"
 DS_IDENTIFY = "/etc/cloud/ds-identify.cfg"
@@ -60,6 +61,59 @@ class CloudConfig:
         value = self.values["datasource_list"]
         names = value if isinstance(value, list) else [value] if isinstance(value, str) else []
         return tuple("None" if name is None else str(name) for name in names)
+
+    @property
+    def modules(self) -> dict[str, str]:
+        """The modules that run, as cloud-init names them (set_passwords), each with its list."""
+        found: dict[str, str] = {}
+        for stage in STAGES:
+            listed = self.values.get(stage)
+            for item in listed if isinstance(listed, list) else ():
+                found.setdefault(_module_name(item), stage)
+        found.pop("", None)
+        return found
+
+    def runs(self, module: str) -> bool:
+        """Whether a module is in one of the lists; dashes and underscores are the same."""
+        return _module_name(module) in self.modules
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A top-level setting that is yes or no (cloudinit/util.py, is_true)."""
+        value = self.values.get(key)
+        return default if value is None else str(value).strip().lower() in ("true", "1", "on", "yes")
+
+    @property
+    def default_user(self) -> str:
+        """The account that cloud-init makes at the first boot; "" where it makes none."""
+        users = self.values.get("users", "default")
+        named = users if isinstance(users, list) else [users]
+        if not any(user == "default" or (isinstance(user, str) and "default" in user) for user in named):
+            return ""
+        name = self._default_user.get("name")
+        return name if isinstance(name, str) and self.runs("users-groups") else ""
+
+    @property
+    def default_groups(self) -> frozenset[str]:
+        """The groups of that account."""
+        groups = self._default_user.get("groups")
+        names = groups.split(",") if isinstance(groups, str) else groups if isinstance(groups, list) else []
+        return frozenset(name.strip() for name in names if isinstance(name, str))
+
+    @property
+    def _default_user(self) -> dict[str, Any]:
+        system = self.values.get("system_info")
+        user = system.get("default_user") if isinstance(system, dict) else None
+        return user if isinstance(user, dict) else {}
+
+
+def _module_name(item: Value) -> str:
+    """An item of a list of modules: `ntp`, `[ntp, always]`, `{name: ntp}` (cloudinit/config/modules.py)."""
+    if isinstance(item, dict):
+        item = item.get("name")
+    if isinstance(item, list):
+        item = item[0] if item else None
+    name = item.strip() if isinstance(item, str) else ""
+    return name.replace("-", "_").removesuffix(".py").removeprefix("cc_")
 
 
 def parse_mapping(text: str) -> tuple[dict[str, Value], dict[str, int]]:

@@ -228,6 +228,22 @@ def what_disables(tree: Tree, services: Services, arguments: str, config: CloudC
     return found
 
 
+def network_disabled(arguments: str, config: CloudConfig) -> str:
+    """What keeps cloud-init from configuring the network, "file:line: setting" or an argument; "" for
+    nothing.
+
+    (cloudinit/stages.py, _find_networking_config: the kernel command line comes before the system's
+    settings.)
+    """
+    spoken = [word for word in arguments.split() if word.startswith("network-config=")]
+    if spoken:
+        return spoken[-1] if spoken[-1] == "network-config=disabled" else ""
+    network = config.values.get("network")
+    if isinstance(network, dict) and network.get("config") == "disabled":
+        return f"{config.places.get('network', '/etc/cloud')}: network: {{config: disabled}}"
+    return ""
+
+
 def builtin_datasources(tree: Tree, package: str) -> tuple[str, ...] | None:
     """The list that counts when none is configured: CFG_BUILTIN in the package's settings.py."""
     text = tree.text_if_there(f"{package}/settings.py", limit=64 << 10) if package else None

@@ -5,19 +5,22 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from imgtool.errors import CannotRead
+from imgtool.errors import CannotRead, ImgtoolError
 from imgtool.lazy import fact
 
 if TYPE_CHECKING:
     from imgtool.disk.disk import Disk
     from imgtool.guest.architecture import Program
     from imgtool.guest.bootloader import BootLoader
+    from imgtool.guest.cloud_cache import CloudCache
     from imgtool.guest.cloud_config import CloudConfig
     from imgtool.guest.cloud_init import CloudInit
     from imgtool.guest.fstab import FstabEntry
+    from imgtool.guest.identity import Identity
     from imgtool.guest.initramfs import Initramfs
     from imgtool.guest.kernels import Kernel
     from imgtool.guest.modules import KernelModules
+    from imgtool.guest.network import Network
     from imgtool.guest.release import Release
     from imgtool.guest.root import Root
     from imgtool.guest.services import Services
@@ -90,6 +93,25 @@ class LinuxGuest:
         return read_cloud_config(self.tree)
 
     @fact
+    def cloud_init_starts(self) -> bool:
+        """cloud-init is complete, and the boot starts it."""
+        from imgtool.guest.cloud_init import what_disables
+
+        if not self.cloud_init.complete or self.services.init == "unknown":
+            return False
+        if self.cloud_init.kind == "coreos-cloudinit":
+            return True
+        arguments = self.kernel_arguments or ""
+        return not what_disables(self.tree, self.services, arguments, self.cloud_config)
+
+    @property
+    def network_disabled(self) -> str:
+        """What keeps cloud-init from configuring the network; "" for nothing."""
+        from imgtool.guest.cloud_init import network_disabled
+
+        return network_disabled(self.kernel_arguments or "", self.cloud_config)
+
+    @fact
     def services(self) -> Services:
         """Which services the init system starts."""
         from imgtool.guest.services import read_services
@@ -97,11 +119,34 @@ class LinuxGuest:
         return read_services(self.tree)
 
     @fact
+    def network(self) -> Network:
+        """How the network is brought up."""
+        from imgtool.guest.network import read_network
+
+        return read_network(self.tree, self.services, self.kernel_arguments or "", self.release)
+
+    @fact
+    def cloud_cache(self) -> CloudCache:
+        """What cloud-init left of another instance's life."""
+        from imgtool.guest.cloud_cache import read_cloud_cache
+
+        return read_cloud_cache(self.tree)
+
+    @fact
     def bootloader(self) -> BootLoader:
         """The boot loader's configuration: its entries and the one that it starts by default."""
         from imgtool.guest.bootloader import read_bootloader
 
         return read_bootloader(self.tree, self.disk)
+
+    @property
+    def kernel_arguments(self) -> str | None:
+        """The default kernel's command line; None where the boot loader does not tell it."""
+        try:
+            entry = self.bootloader.default
+        except ImgtoolError:
+            return None
+        return entry.arguments if entry else None
 
     @fact
     def kernels(self) -> tuple[Kernel, ...]:
@@ -117,6 +162,13 @@ class LinuxGuest:
 
         entry = self.bootloader.default
         return kernel_of_entry(self.tree, self.kernels, entry) if entry else None
+
+    @fact
+    def identity(self) -> Identity:
+        """What the machine has of its own that a clone should not inherit."""
+        from imgtool.guest.identity import read_identity
+
+        return read_identity(self.tree)
 
     def modules(self, kernel: Kernel) -> KernelModules:
         """What a kernel has built in and what it has as modules."""

@@ -91,6 +91,14 @@ _INSTALL = {
     "pacman": "pacman -S --noconfirm",
     "rpm-ostree": "rpm-ostree install",
 }
+_REMOVE = {
+    "apt-get": "apt-get purge -y",
+    "yum": "yum remove -y",
+    "dnf": "dnf remove -y",
+    "zypper": "zypper --non-interactive remove",
+    "pacman": "pacman -Rns --noconfirm",
+    "rpm-ostree": "rpm-ostree uninstall",
+}
 _INITRAMFS_TOOLS = (
     ("mkinitramfs", ("/usr/sbin/mkinitramfs",)),
     ("mkinitrd", ("/sbin/mkinitrd", "/usr/sbin/mkinitrd", "/usr/bin/mkinitrd")),
@@ -127,6 +135,11 @@ class Release:
     def install_command(self, *packages: str) -> str:
         """The line that installs packages in this guest; "" where its package manager is not known."""
         manager = _INSTALL.get(self.package_manager)
+        return " ".join((manager, *packages)) if manager and packages else ""
+
+    def remove_command(self, *packages: str) -> str:
+        """The line that removes packages from this guest; "" where its package manager is not known."""
+        manager = _REMOVE.get(self.package_manager)
         return " ".join((manager, *packages)) if manager and packages else ""
 
     def initramfs_path(self, kernel: str) -> str:

@@ -23,7 +23,7 @@ def switch_on(work: Work) -> None:
     from imgtool.guest.cloud_init import stages, what_disables
 
     guest = work.guest
-    arguments = rules.arguments_of(guest) or ""
+    arguments = guest.kernel_arguments or ""
     for reason in what_disables(guest.tree, guest.services, arguments, guest.cloud_config):
         _undo(work, reason)
     if any(
@@ -63,7 +63,7 @@ def read_the_config_drive(work: Work) -> None:
 
     guest, draft = work.guest, work.draft
     linux = work.image.profile.linux
-    forced = forced_datasource(rules.arguments_of(guest) or "", guest.cloud_config)
+    forced = forced_datasource(guest.kernel_arguments or "", guest.cloud_config)
     if forced is not None and forced[0] not in linux.datasources:
         if forced[1].startswith("/etc/"):
             draft.edit(DS_IDENTIFY, lambda text: re.sub(r"(?m)^[ \t]*datasource[ \t]*:.*\n?", "", text))

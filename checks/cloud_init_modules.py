@@ -1,0 +1,262 @@
+"""What cloud-init is to do at the first boot, and which of it this image has turned off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgtool.remedy import drop_argument, if_known, in_guest
+from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.guest.linux import LinuxGuest
+    from imgtool.image import Image
+
+MAIN = "/etc/cloud/cloud.cfg"
+# cc_resolv_conf is for these only, unless `unverified_modules` names it (its `distros`)
+RESOLV_CONF_FAMILIES = ("redhat", "suse")
+
+
+@dataclass(frozen=True)
+class Action:
+    """One of the platform's first-boot actions (ref 11). what: that an instance goes without.
+
+    left_out_by: the families whose own packages do not list the module.
+    """
+
+    module: str
+    stage: str
+    what: Text
+    left_out_by: tuple[str, ...] = ()
+
+
+ACTIONS = (
+    Action(
+        "scripts-user",
+        "cloud_final_modules",
+        Text(
+            "the host name, /etc/hosts, the platform's agents and the user's own script are not set up",
+            "主机名、/etc/hosts、平台组件以及用户自定义脚本都不会被初始化",
+        ),
+    ),
+    Action(
+        "runcmd",
+        "cloud_config_modules",
+        Text(
+            "the commands that set the host name, /etc/hosts and the platform's agents are not run",
+            "用于设置主机名、/etc/hosts 和平台组件的命令不会被执行",
+        ),
+    ),
+    Action(
+        "write-files",
+        "cloud_init_modules",
+        Text("the package mirrors of the platform are not set", "平台的软件源不会被设置"),
+    ),
+    Action(
+        "ntp",
+        "cloud_config_modules",
+        Text("the platform's time servers are not set", "平台的 NTP 服务器不会被设置"),
+        ("redhat",),
+    ),
+    Action(
+        "set-passwords",
+        "cloud_config_modules",
+        Text("the password chosen for an instance is not set", "创建实例时指定的密码不会被设置"),
+    ),
+    Action(
+        "users-groups",
+        "cloud_init_modules",
+        Text("the key chosen for an instance is not put in", "创建实例时绑定的密钥不会被写入"),
+    ),
+    Action(
+        "ssh",
+        "cloud_init_modules",
+        Text(
+            "neither keys nor SSH host keys of an instance are set up",
+            "实例的密钥和 SSH 主机密钥都不会被设置",
+        ),
+    ),
+)
+
+
+@rule(
+    "linux.cloud-init.modules",
+    Text("cloud-init's first-boot actions", "cloud-init 首次启动动作"),
+    severity=Severity.WARNING,
+    source="ref 11",
+    family="linux",
+    requires=("linux.cloud-init.installed",),
+    fixable=True,
+)
+def modules(image: Image) -> Iterator[Outcome]:
+    """Nothing that the platform does through cloud-init at the first boot is turned off in this image.
+
+    Each action is a module of cloud-init's, in one of three lists of /etc/cloud/cloud.cfg; whoever deletes a
+    line turns the action off (ref 11): `scripts-user` (host name, hosts, agents, the user's own script),
+    `write-files` (mirrors), `ntp`, `set-passwords`, `users-groups` and `ssh` (keys), and `network: {config:
+    disabled}`. That may be meant: hence a warning, that says what an instance will go without.
+    `preserve_hostname` keeps the image's own name. DNS where there is no DHCP is told as information: most
+    distributions do not list `resolv_conf` themselves.
+
+    Evidence: the list and the file that sets it. Example: `/etc/cloud/cloud.cfg:57: cloud_config_modules: no
+    set-passwords`. The fix puts the line back.
+    """
+    guest = image.linux
+    if image.options.force_import:
+        yield not_judged(Text("The import is forced, without cloud-init.", "强制导入，不使用 cloud-init。"))
+        return
+    if guest.cloud_init.kind == "coreos-cloudinit":
+        yield not_judged(Text("coreos-cloudinit has no modules.", "coreos-cloudinit 没有模块。"))
+        return
+    config = guest.cloud_config
+    if not config.modules:
+        yield not_judged(
+            Text(
+                "No modules are listed at all; linux.cloud-init.datasource judges that.",
+                "没有任何模块列表；由 linux.cloud-init.datasource 判定。",
+            )
+        )
+        return
+    found = [*_actions(guest), *_hostname(guest), *_network(guest), *_dns(guest)]
+    yield from found
+    if not any(outcome.severity is not Severity.INFO for outcome in found):
+        yield kept(
+            Text(
+                "cloud-init does all that the platform asks of it.", "cloud-init 会执行平台所需的全部动作。"
+            ),
+            *(
+                f"{action.module}: {config.modules[name]}"
+                for action, name in _named()
+                if name in config.modules
+            ),
+        )
+
+
+def _named() -> list[tuple[Action, str]]:
+    return [(action, action.module.replace("-", "_")) for action in ACTIONS]
+
+
+def _actions(guest: LinuxGuest) -> Iterator[Outcome]:
+    config = guest.cloud_config
+    for action, name in _named():
+        if name in config.modules:
+            continue
+        if _unknown_to(guest, name):
+            version = guest.cloud_init.version or "this version"
+            yield broken(
+                Text(
+                    f"cloud-init {version} has no module {action.module}: {action.what.en}.",
+                    f"cloud-init {version} 没有 {action.module} 模块：{action.what.zh}。",
+                ),
+                f"{guest.cloud_init.package}/config: no cc_{name}.py",
+                severity=Severity.INFO,
+                fixable=False,
+            )
+            continue
+        place = config.places.get(action.stage, MAIN)
+        yield broken(
+            Text(
+                f"cloud-init's module {action.module} is turned off: {action.what.en}.",
+                f"cloud-init 的 {action.module} 模块已被关闭：{action.what.zh}。",
+            ),
+            f"{place}: {action.stage}: no {action.module}",
+            severity=Severity.INFO if guest.release.family in action.left_out_by else None,
+            remedy=_list_it(guest, action, place),
+        )
+
+
+def _list_it(guest: LinuxGuest, action: Action, place: str) -> Text:
+    """Put the module back, in the notation of the list that is there."""
+    path = place.rpartition(":")[0] or MAIN
+    text = guest.tree.text_if_there(path, 1 << 20) or ""
+    if f"{action.stage}:" not in text:
+        lines = f"\\n{action.stage}:\\n - {action.module}\\n"
+        return in_guest(f"printf '{lines}' >> {path}")
+    line = next(line for line in text.splitlines() if line.startswith(f"{action.stage}:"))
+    if "[" in line:
+        return in_guest(f"sed -i 's/^{action.stage}: *\\[/&{action.module}, /' {path}")
+    items = text[text.index(f"{action.stage}:") :].splitlines()[1:]
+    first = next((item for item in items if item.lstrip().startswith("-")), " -")
+    indent = first[: len(first) - len(first.lstrip())]
+    return in_guest(f"sed -i '/^{action.stage}:/a\\{indent}- {action.module}' {path}")
+
+
+def _unknown_to(guest: LinuxGuest, name: str) -> bool:
+    """This version of cloud-init does not have the module."""
+    folder = f"{guest.cloud_init.package}/config" if guest.cloud_init.package else ""
+    return bool(folder) and guest.tree.is_dir(folder) and not guest.tree.exists(f"{folder}/cc_{name}.py")
+
+
+def _hostname(guest: LinuxGuest) -> Iterator[Outcome]:
+    config = guest.cloud_config
+    if config.flag("preserve_hostname", default=False):
+        place = config.places.get("preserve_hostname", MAIN)
+        yield broken(
+            Text(
+                "cloud-init is told to keep the image's host name: every instance has the same.",
+                "cloud-init 被设置为保留镜像的主机名：所有实例将使用相同的主机名。",
+            ),
+            f"{place}: preserve_hostname: true",
+            remedy=in_guest(
+                f"sed -i 's/^preserve_hostname:.*/preserve_hostname: false/'"
+                f" {place.rpartition(':')[0] or MAIN}"
+            ),
+        )
+
+
+def _network(guest: LinuxGuest) -> Iterator[Outcome]:
+    said = guest.network_disabled
+    if not said:
+        return
+    yield broken(
+        Text(
+            "cloud-init is told to leave the network alone: an instance gets the address that the guest's own"
+            " configuration asks for, by DHCP or not at all.",
+            "cloud-init 被设置为不配置网络：实例只能按系统自身的网络配置获取地址（DHCP，否则无法联网）。",
+        ),
+        said,
+        remedy=_enable_network(guest, said),
+    )
+
+
+@if_known
+def _enable_network(guest: LinuxGuest, said: str) -> Text | None:
+    if not said.startswith("/"):
+        command = drop_argument(guest, said)
+        return in_guest(command) if command else None
+    path = said.split(":", maxsplit=1)[0]
+    if path == MAIN or (guest.tree.text_if_there(path, 1 << 20) or "").count(":") > 4:
+        return Text(f"Take `network:` out of {path}.", f"请从 {path} 中删除 `network:` 配置。")
+    return in_guest(f"rm {path}")
+
+
+def _dns(guest: LinuxGuest) -> Iterator[Outcome]:
+    config = guest.cloud_config
+    listed = "resolv_conf" in config.modules
+    unverified = config.values.get("unverified_modules")
+    named = isinstance(unverified, list) and any(
+        isinstance(name, str) and name.replace("-", "_") == "resolv_conf" for name in unverified
+    )
+    if listed and (named or guest.release.family in RESOLV_CONF_FAMILIES):
+        return
+    place = config.places.get("unverified_modules" if listed else "cloud_init_modules", MAIN)
+    lacks = "unverified_modules: no resolv_conf" if listed else "cloud_init_modules: no resolv_conf"
+    commands = [] if listed else [f"sed -i '/^cloud_init_modules:/a\\ - resolv_conf' {MAIN}"]
+    if guest.release.family not in RESOLV_CONF_FAMILIES and not named:
+        commands.append(
+            "echo 'unverified_modules: [resolv_conf]' > /etc/cloud/cloud.cfg.d/10_resolv_conf.cfg"
+        )
+    yield broken(
+        Text(
+            "cloud-init does not write /etc/resolv.conf: where there is no DHCP, an instance's DNS"
+            " servers come"
+            " with its network settings or not at all.",
+            "cloud-init 不会写入 /etc/resolv.conf：在非 DHCP 场景下，实例的 DNS 只能随网络配置下发，"
+            "否则缺失。",
+        ),
+        f"{place}: {lacks}",
+        severity=Severity.INFO,
+        remedy=in_guest(*commands),
+    )

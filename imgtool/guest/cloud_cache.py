@@ -1,0 +1,61 @@
+"""What an earlier life of cloud-init left on a disk: its state, and the network files that it wrote."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imgtool.guest.tree import Tree
+
+STATE = "/var/lib/cloud"
+_LIMIT = 64 << 10
+# Written by cloud-init's renderers (cloudinit/net/*.py) under names of their own
+_ITS_OWN = (
+    "/etc/network/interfaces.d/50-cloud-init*",
+    "/etc/netplan/50-cloud-init.yaml",
+    "/etc/NetworkManager/system-connections/cloud-init-*.nmconnection",
+    "/etc/systemd/network/*-cloud-init-*",
+)
+# Under the names that everyone uses, and known by their first lines
+_MARKED = ("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*")
+_MARK = re.compile(r"^#.*(created|generated|automatically).*cloud-init", re.IGNORECASE | re.MULTILINE)
+_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
+
+
+@dataclass(frozen=True)
+class CloudCache:
+    """state: what of /var/lib/cloud is of one instance. seed: data that NoCloud takes for the platform's.
+
+    instance: the ID of the instance it was, "" where that is not kept. network: generated network files.
+    """
+
+    state: tuple[str, ...] = ()
+    seed: tuple[str, ...] = ()
+    instance: str = ""
+    network: tuple[str, ...] = ()
+
+
+def read_cloud_cache(tree: Tree) -> CloudCache:
+    """Look for what is left. Raises GuestReadFailed."""
+    state: list[str] = []
+    if tree.is_dir(STATE):
+        names = tree.list(STATE)
+        if "instance" in names:
+            state.append(f"{STATE}/instance")
+        for folder in ("instances", "data", "sem"):
+            if folder in names and tree.is_dir(f"{STATE}/{folder}"):
+                state += [f"{STATE}/{folder}/{name}" for name in tree.list(f"{STATE}/{folder}")]
+    seed = tuple(path for path in tree.glob(f"{STATE}/seed/*/*") if tree.is_file(path))
+    instance = (tree.text_if_there(f"{STATE}/data/instance-id", _LIMIT) or "").strip()[:80] if state else ""
+    return CloudCache(tuple(state), seed, instance, tuple(_network(tree)))
+
+
+def _network(tree: Tree) -> list[str]:
+    found = [path for pattern in _ITS_OWN for path in tree.glob(pattern) if tree.is_file(path)]
+    marked = [path for pattern in _MARKED for path in tree.glob(pattern)]
+    for path in (*marked, _RULES):
+        if tree.is_file(path) and _MARK.search((tree.text_if_there(path, _LIMIT) or "")[:1024]):
+            found.append(path)
+    return found
