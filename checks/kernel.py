@@ -26,6 +26,13 @@ UNMARKED = ("tencentos", "tlinux")  # whose kernels may be called 5.4.119-19-000
 FOREIGN_KERNEL = re.compile(r"elrepo|-pve|xanmod|liquorix|zabbly")
 
 
+def unpack_ahead(image: Image) -> None:
+    """Begin to unpack the default kernel's initramfs, which takes as long as all else together."""
+    default = image.linux.default_kernel
+    if default is not None and default.initrds:
+        image.linux.begin_initramfs(default.initrds[-1])
+
+
 @rule(
     "linux.kernel",
     Text("Kernel", "内核"),
@@ -33,6 +40,7 @@ FOREIGN_KERNEL = re.compile(r"elrepo|-pve|xanmod|liquorix|zabbly")
     source="ref 01",
     family="linux",
     requires=("linux.bootloader",),
+    ahead=unpack_ahead,
 )
 def kernel(image: Image) -> Iterator[Outcome]:
     """The kernel that starts by default, its modules and its initramfs are there and made for each other.

@@ -104,4 +104,6 @@ class Image:
         root = self.search.root
         if root is None or root.family != "linux":
             raise CannotRead(Text(en="No Linux system was found.", zh="未找到 Linux 系统。"))
-        return LinuxGuest(root, self.disk)
+        guest = LinuxGuest(root, self.disk)
+        self._open.callback(guest.close)
+        return guest

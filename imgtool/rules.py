@@ -11,6 +11,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
@@ -98,7 +99,8 @@ class Rule:
 
     id: stable, dotted, lower case. severity: what breaking it means, unless the profile says otherwise.
     source: the reference page it comes from ("ref 06") or "field". requires: ids of the rules without which
-    this one means nothing; when one of them is broken this one is skipped: one fault gives one error.
+    this one means nothing; when one of them is broken this one is skipped: one fault gives one error. ahead:
+    begins, in the background, what the rule will have to wait for; it is judged behind the others then.
     """
 
     id: str
@@ -111,6 +113,7 @@ class Rule:
     platform_code: str | None = None
     requires: tuple[str, ...] = ()
     fixable: bool = False
+    ahead: Callable[[Image], None] | None = None
 
     @property
     def explanation(self) -> str:
@@ -146,6 +149,7 @@ def rule(
     platform_code: str | None = None,
     requires: tuple[str, ...] = (),
     fixable: bool = False,
+    ahead: Callable[[Image], None] | None = None,
 ) -> Callable[[Judge], Rule]:
     """Make the decorated function a rule. Its docstring is the rule's page in docs/checks.md."""
 
@@ -161,6 +165,7 @@ def rule(
             platform_code=platform_code,
             requires=requires,
             fixable=fixable,
+            ahead=ahead,
         )
 
     return make
@@ -280,7 +285,14 @@ def run(image: Image, rules: Mapping[str, Rule], selected: Iterable[str] | None 
     """
     asked = set(rules if selected is None else selected)
     judged = _Run(image, rules)
-    for name in rules:
+    waiting = {
+        name for name in rules if rules[name].ahead is not None and image.target in rules[name].targets
+    }
+    judged.begin = [rules[name] for name in waiting & asked]
+    for name in rules:  # each stands behind those that it requires
+        if waiting.intersection(rules[name].requires):
+            waiting.add(name)
+    for name in sorted(rules, key=waiting.__contains__):
         if name in asked:
             judged.judge(name)
     judged.tell_what_system_is_unread()
@@ -304,6 +316,7 @@ class _Run:
         self.findings: dict[str, list[Finding]] = {}
         self.broken: set[str] = set()
         self.of_another_system: list[str] = []
+        self.begin: list[Rule] = []  # rules whose `ahead` is still to be called
         # Why something could not be evaluated: the rule that told it, and how grave that was.
         self.told: dict[tuple[Text, tuple[str, ...]], tuple[str, Severity]] = {}
 
@@ -330,9 +343,19 @@ class _Run:
         if this.family not in ("any", image.family):
             self.of_another_system.append(name)
             return
+        if this.family != "any":
+            self._begin_ahead()
         self.findings[name] = [self._once(name, _finding(image, this, it)) for it in _outcomes(image, this)]
         if any(finding.status is Status.FAIL for finding in self.findings[name]):
             self.broken.add(name)
+
+    def _begin_ahead(self) -> None:
+        """Begin what takes long, as soon as the system is known. What fails here fails again for its rule."""
+        begin, self.begin = self.begin, []
+        for this in begin:
+            if this.family in ("any", self.image.family) and this.ahead is not None:
+                with suppress(Exception):
+                    this.ahead(self.image)
 
     def tell_what_system_is_unread(self) -> None:
         """Rules of one system are passed over where there is another; not where none can be read at all.

@@ -317,3 +317,41 @@ def test_every_rule_of_the_catalogue_is_complete() -> None:
         assert found.title.en
         assert found.title.zh
         assert all(needed in rules for needed in found.requires), f"{name} requires an unknown rule"
+
+
+def test_what_a_rule_waits_for_is_begun_before_the_others_of_its_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "family", "linux")
+    events: list[str] = []
+
+    def noted(ident: str, **given: Any) -> Rule:
+        def judge(image: Image) -> Iterator[Outcome]:
+            """What this made-up rule judges."""
+            events.append(ident)
+            yield GOOD
+
+        return rule(ident, Text.same(ident), severity=Severity.ERROR, source="field", **given)(judge)
+
+    rules = (
+        noted("disk.a"),
+        noted("linux.b", family="linux", ahead=lambda image: events.append("ahead of linux.b")),
+        noted("linux.c", family="linux", requires=("linux.b",)),
+        noted("linux.d", family="linux"),
+        noted("windows.e", family="windows", ahead=lambda image: events.append("ahead of windows.e")),
+    )
+    found = judged(*rules)
+    assert events == ["disk.a", "ahead of linux.b", "linux.d", "linux.b", "linux.c"]
+    assert list(found)[:4] == ["disk.a", "linux.b", "linux.c", "linux.d"]
+    events.clear()
+    judged(*rules, selected=["linux.d"])
+    assert events == ["linux.d"]
+
+
+def test_what_fails_when_it_is_begun_is_left_to_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "family", "linux")
+
+    def fail(image: Image) -> None:
+        raise ZeroDivisionError
+
+    assert judged(make("a", GOOD, family="linux", ahead=fail))["a"].status is Status.PASS

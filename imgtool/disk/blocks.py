@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Protocol
 
@@ -32,7 +33,10 @@ class ReadFailed(CannotRead):
 
 
 class Blocks(Protocol):
-    """Read-only bytes by offset. RawBlocks, NbdBlocks, Slice, Cached and their like."""
+    """Read-only bytes by offset. RawBlocks, NbdBlocks, Slice, Cached and their like.
+
+    What `open_disk` gives may be read by several threads; NbdBlocks alone may not.
+    """
 
     @property
     def size(self) -> int:
@@ -202,6 +206,7 @@ class Cached:
         self._block = block
         self._limit = max(limit // block, 1)
         self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._turn = Lock()
         self._streams: OrderedDict[int, int] = OrderedDict()  # block that a stream reads next: blocks ahead
 
     @property
@@ -212,6 +217,10 @@ class Cached:
         within(self, offset, length)
         if not length:
             return b""
+        with self._turn:
+            return self._read_kept(offset, length)
+
+    def _read_kept(self, offset: int, length: int) -> bytes:
         first, last = offset // self._block, (offset + length - 1) // self._block
         inside = offset - first * self._block
         if first == last and (kept := self._kept.get(first)) is not None:

@@ -14,6 +14,7 @@ import zlib
 from array import array
 from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def is_plain(file: ImageFile) -> bool:
 
 
 class Qcow2Blocks:
-    """The disk inside a plain qcow2 file. A context manager.
+    """The disk inside a plain qcow2 file. A context manager; several threads may read it.
 
     Memory: at most CACHE_LIMIT bytes of unpacked clusters, and SLICES_KEPT slices of 4 KiB.
     """
@@ -77,6 +78,7 @@ class Qcow2Blocks:
         self._l1_offset = header.l1_offset
         self._table_bits = header.cluster_bits - 3  # an entry has 8 bytes
         self._slice_bits = min(self._table_bits, SLICE.bit_length() - 1)
+        self._turn = Lock()
         self._slices: OrderedDict[int, array[int]] = OrderedDict()
         self._unpacked: OrderedDict[int, bytes] = OrderedDict()
 
@@ -87,6 +89,10 @@ class Qcow2Blocks:
     def read(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes at `offset`. Raises ReadFailed, also where tables contradict themselves."""
         within(self, offset, length)
+        with self._turn:
+            return self._read(offset, length)
+
+    def _read(self, offset: int, length: int) -> bytes:
         parts: list[bytes] = []
         end = offset + length
         while offset < end:

@@ -61,6 +61,10 @@ class Budget:
         self.size = size
         self.deadline = time.monotonic() + seconds
 
+    def cancel(self) -> None:
+        """Let nothing more be spent; from any thread."""
+        self.deadline = 0.0
+
     def spend(self, size: int) -> None:
         """Count bytes. Raises TooLong."""
         self.size -= size

@@ -68,6 +68,7 @@ class Ext:
     """An ext2, ext3 or ext4 filesystem. Raises GuestReadFailed from everything that reads."""
 
     case_sensitive = True
+    bears_threads = True  # what is kept is kept in dictionaries, looked up and set in one step each
     root = ROOT_INODE
 
     def __init__(self, blocks: Blocks) -> None:

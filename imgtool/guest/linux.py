@@ -9,12 +9,14 @@ from imgtool.errors import CannotRead, ImgtoolError
 from imgtool.lazy import fact
 
 if TYPE_CHECKING:
+    from imgtool.background import Background
     from imgtool.disk.disk import Disk
     from imgtool.guest.architecture import Program
     from imgtool.guest.bootloader import BootLoader
     from imgtool.guest.cloud_cache import CloudCache
     from imgtool.guest.cloud_config import CloudConfig
     from imgtool.guest.cloud_init import CloudInit
+    from imgtool.guest.compression import Budget
     from imgtool.guest.fstab import FstabEntry
     from imgtool.guest.identity import Identity
     from imgtool.guest.initramfs import Initramfs
@@ -34,6 +36,7 @@ class LinuxGuest:
         self.root = root
         self.disk = disk
         self._initramfs: dict[str, Initramfs | CannotRead] = {}
+        self._begun: tuple[str, Background[Initramfs], Budget] | None = None
         self._seconds = 8.0  # that unpacking initramfs files may still take, all of them together
         self._modules: dict[Kernel, KernelModules] = {}
 
@@ -178,15 +181,32 @@ class LinuxGuest:
             self._modules[kernel] = read_modules(self.tree, kernel)
         return self._modules[kernel]
 
+    def begin_initramfs(self, path: str) -> None:
+        """Have the initramfs at `path` unpacked in the background, for `initramfs` to wait for.
+
+        Done where the filesystem's reader bears a second thread, and once in a guest's life; else this does
+        nothing. Raises CannotRead.
+        """
+        from imgtool.background import Background
+        from imgtool.guest.compression import Budget
+        from imgtool.guest.initramfs import MOST_BYTES, list_members
+
+        if self._begun is None and path not in self._initramfs and self.tree.bears_threads(path):
+            packed, budget = self.tree.open(path), Budget(MOST_BYTES, self._seconds)
+            unpacking = Background(lambda: list_members(packed, path, budget), "initramfs")
+            self._begun = path, unpacking, budget
+
+    def close(self) -> None:
+        """End what is at work in the background."""
+        if self._begun is not None:
+            self._begun[2].cancel()
+
     def initramfs(self, path: str) -> Initramfs:
         """The members of the initramfs at `path` in the tree. Raises CannotRead."""
-        from imgtool.guest.compression import Budget
-        from imgtool.guest.initramfs import MOST_BYTES, read_initramfs
-
         if path not in self._initramfs:
             begun = time.monotonic()
             try:
-                self._initramfs[path] = read_initramfs(self.tree, path, Budget(MOST_BYTES, self._seconds))
+                self._initramfs[path] = self._unpacked(path)
             except CannotRead as error:
                 self._initramfs[path] = error
             self._seconds -= time.monotonic() - begun
@@ -194,3 +214,11 @@ class LinuxGuest:
         if isinstance(found, CannotRead):
             raise found.with_traceback(None)
         return found
+
+    def _unpacked(self, path: str) -> Initramfs:
+        from imgtool.guest.compression import Budget
+        from imgtool.guest.initramfs import MOST_BYTES, read_initramfs
+
+        if self._begun is not None and self._begun[0] == path:
+            return self._begun[1].result()
+        return read_initramfs(self.tree, path, Budget(MOST_BYTES, self._seconds))

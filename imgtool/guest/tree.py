@@ -135,6 +135,10 @@ class Tree:
         except (NotInGuest, LinkLoop):
             return None
 
+    def bears_threads(self, path: str) -> bool:
+        """Whether one thread may read this file while another reads whatever it likes. Raises as read()."""
+        return getattr(self._file(path).filesystem, "bears_threads", False)
+
     def open(self, path: str) -> BinaryIO:
         """A regular file as a seekable stream, for what is too large to read whole. Raises as read()."""
         place = self._file(path)

@@ -81,6 +81,7 @@ class Xfs:
 
     type = "xfs"
     case_sensitive = True
+    bears_threads = True  # what is kept is kept in dictionaries, looked up and set in one step each
 
     def __init__(self, blocks: Blocks) -> None:
         """Reads the superblock only."""
