@@ -176,6 +176,7 @@ def _is_esp(partition_type: str) -> bool:
     severity=Severity.WARNING,
     source="field",
     requires=("disk.boot-mode",),
+    fixable=True,
 )
 def fallback(image: Image) -> Iterator[Outcome]:
     """A disk that starts by UEFI has a loader at \\EFI\\BOOT\\BOOTX64.EFI (BOOTAA64.EFI on arm64).
@@ -208,11 +209,16 @@ def fallback(image: Image) -> Iterator[Outcome]:
     )
 
 
-def _copy(image: Image, loaders: tuple[Loader, ...], name: str) -> Text:
-    """The lines that put the distribution's loader at the fallback path."""
-    first = min(
+def main_loader(loaders: tuple[Loader, ...]) -> Loader:
+    """The distribution's own loader that firmware is to start: shim, else GRUB."""
+    return min(
         loaders, key=lambda it: ("shim" not in it.path.lower(), "grub" not in it.path.lower(), it.path)
     )
+
+
+def _copy(image: Image, loaders: tuple[Loader, ...], name: str) -> Text:
+    """The lines that put the distribution's loader at the fallback path."""
+    first = main_loader(loaders)
     if image.family == "windows":
         return Text.same(f"mkdir S:\\EFI\\BOOT & copy S:{first.path} S:\\EFI\\BOOT\\{name}")
     source = "/boot/efi" + first.path.replace("\\", "/")

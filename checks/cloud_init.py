@@ -35,6 +35,7 @@ PYTHON_PACKAGES = {
     family="linux",
     platform_code="CloudInitNotInstalled",
     requires=("disk.root",),
+    fixable=True,
 )
 def installed(image: Image) -> Iterator[Outcome]:
     """cloud-init is installed and can run: its program, its Python, its package and what that imports.
@@ -114,7 +115,7 @@ def _incomplete(guest: LinuxGuest, facts: CloudInit) -> Outcome:
         ),
         *_seen(facts),
         *(f"not in {program}: {name}" for name in facts.missing),
-        remedy=_install(guest, *(_package(guest, facts, name) for name in facts.missing)),
+        remedy=_install(guest, *missing_packages(guest, facts)),
     )
 
 
@@ -129,18 +130,32 @@ def _seen(facts: CloudInit) -> list[str]:
 
 def _other_python(guest: LinuxGuest, facts: CloudInit) -> Text | None:
     """Name the Python that has the package in the program's first line (ref 11, case 2)."""
+    program = other_python(guest, facts)
+    if program is None:
+        return None
+    package = facts.elsewhere[0]
+    command = f"sed -i '1s|.*|#!{program}|' {facts.entry}"
+    return Text(
+        f"Name the Python that has it ({package}) in the program's first line:\n{command}",
+        f"请在程序首行直接指定具有该包（{package}）的 Python：\n{command}",
+    )
+
+
+def other_python(guest: LinuxGuest, facts: CloudInit) -> str | None:
+    """The program of another Python of the guest that has the cloudinit package; no link, but the file."""
     for package in facts.elsewhere:
         version = next(
             (part.removeprefix("python") for part in package.split("/") if part.startswith("python")), ""
         )
         for program in (f"/usr/bin/python{version}", f"/usr/local/bin/python{version}"):
             if version and guest.tree.is_file(program):
-                command = f"sed -i '1s|.*|#!{guest.tree.realpath(program)}|' {facts.entry}"
-                return Text(
-                    f"Name the Python that has it ({package}) in the program's first line:\n{command}",
-                    f"请在程序首行直接指定具有该包（{package}）的 Python：\n{command}",
-                )
+                return guest.tree.realpath(program)
     return None
+
+
+def missing_packages(guest: LinuxGuest, facts: CloudInit) -> list[str]:
+    """The distribution's packages of the modules that cloud-init can't import."""
+    return [_package(guest, facts, name) for name in facts.missing]
 
 
 def _package(guest: LinuxGuest, facts: CloudInit, module: str) -> str:

@@ -21,13 +21,15 @@ MIB = 1 << 20
 
 
 @dataclass(frozen=True)
-class _Fault:
-    """Why a filesystem is not clean. repair: what mends it, in guestfish's words, "" for none."""
+class Fault:
+    """Why a filesystem is not clean. repair: what mends it, in guestfish's words, "" for none; journal: it
+    is only that its journal was not replayed."""
 
     message: Text
     evidence: str
     severity: Severity
     repair: str = ""
+    journal: bool = False
 
 
 @rule(
@@ -37,6 +39,7 @@ class _Fault:
     source="ref 06, 07",
     targets=("import", "migrate", "data-disk"),
     requires=("disk.partition-table",),
+    fixable=True,
 )
 def clean(image: Image) -> Iterator[Outcome]:
     """Every filesystem was unmounted, or its machine shut down, before the image was made.
@@ -56,7 +59,7 @@ def clean(image: Image) -> Iterator[Outcome]:
         if type_ not in JUDGED:
             continue
         try:
-            fault = _fault(volume)
+            fault = fault_of(volume)
         except CannotRead as error:
             why = error.statement()
             yield undecided(Text(f"{volume.name}: {why.en}", f"{volume.name}：{why.zh}"), volume.name)
@@ -66,7 +69,11 @@ def clean(image: Image) -> Iterator[Outcome]:
         else:
             evidence = f"{volume.name}: {type_}, {fault.evidence}"
             yield broken(
-                fault.message, evidence, severity=fault.severity, remedy=_remedy(image, volume, fault)
+                fault.message,
+                evidence,
+                severity=fault.severity,
+                remedy=_remedy(image, volume, fault),
+                fixable=bool(fault.repair),
             )
     if good:
         yield kept(Text("Cleanly unmounted.", "已正常卸载。"), *good)
@@ -102,7 +109,7 @@ def space(image: Image) -> Iterator[Outcome]:
             )
         )
         return
-    if volume.signature.type == "xfs" and _fault(volume) is not None:
+    if volume.signature.type == "xfs" and fault_of(volume) is not None:
         yield undecided(
             Text(
                 "XFS writes its counts when it is unmounted, and this one was not.",
@@ -135,7 +142,7 @@ def space(image: Image) -> Iterator[Outcome]:
     )
 
 
-def _fault(volume: Volume) -> _Fault | None:
+def fault_of(volume: Volume) -> Fault | None:
     """What is not clean about a filesystem. Raises CannotRead where that can't be told."""
     type_, details = volume.signature.type, volume.signature.details
     if type_ in EXT:
@@ -143,7 +150,7 @@ def _fault(volume: Volume) -> _Fault | None:
     if type_ == "xfs":
         return _xfs_fault(volume)
     if type_ == "btrfs" and details.get("log_tree"):
-        return _Fault(_unreplayed(volume), "log tree", Severity.WARNING, _mounting(volume))
+        return Fault(_unreplayed(volume), "log tree", Severity.WARNING, _mounting(volume), journal=True)
     if type_ in ("vfat", "exfat", "ntfs") and "dirty" not in details:
         raise CannotRead(Text("Its dirty flag can't be read.", "无法读取其脏标志。"))
     if type_ in ("vfat", "exfat", "ntfs") and details["dirty"]:
@@ -152,11 +159,11 @@ def _fault(volume: Volume) -> _Fault | None:
             f"{volume.name}（{type_}）未正常卸载。",
         )
         repair = f"fsck vfat {_device(volume)}" if type_ == "vfat" else ""
-        return _Fault(message, "dirty flag", Severity.WARNING, repair if _device(volume) else "")
+        return Fault(message, "dirty flag", Severity.WARNING, repair if _device(volume) else "")
     return None
 
 
-def _ext_fault(volume: Volume) -> _Fault | None:
+def _ext_fault(volume: Volume) -> Fault | None:
     details = volume.signature.details
     device = _device(volume)
     check = f"e2fsck {device} forceall:true" if device else ""
@@ -165,20 +172,20 @@ def _ext_fault(volume: Volume) -> _Fault | None:
             f"The kernel found errors in {volume.name} ({volume.signature.type}) and marked it so.",
             f"内核在 {volume.name}（{volume.signature.type}）中发现过错误并做了标记。",
         )
-        return _Fault(message, "state: errors", Severity.ERROR, check)
+        return Fault(message, "state: errors", Severity.ERROR, check)
     if details["state"] == "not clean":
         message = Text(
             f"{volume.name} ({volume.signature.type}) was not unmounted and has no journal to mend it.",
             f"{volume.name}（{volume.signature.type}）未正常卸载，且没有可用于恢复的日志。",
         )
         if not details["needs_recovery"]:
-            return _Fault(message, "state: not clean", Severity.ERROR, check)
+            return Fault(message, "state: not clean", Severity.ERROR, check)
     if details["needs_recovery"]:
-        return _Fault(_unreplayed(volume), "needs_recovery", Severity.WARNING, check)
+        return Fault(_unreplayed(volume), "needs_recovery", Severity.WARNING, check, journal=True)
     return None
 
 
-def _xfs_fault(volume: Volume) -> _Fault | None:
+def _xfs_fault(volume: Volume) -> Fault | None:
     from imgtool.guest.xfs_log import log_state
     from imgtool.guest.xfs_superblock import read_superblock
 
@@ -188,9 +195,9 @@ def _xfs_fault(volume: Volume) -> _Fault | None:
             f"{volume.name}（xfs）要求先执行 xfs_repair，否则无法挂载。",
         )
         device = _device(volume)
-        return _Fault(message, "needsrepair", Severity.ERROR, f"xfs-repair {device}" if device else "")
+        return Fault(message, "needsrepair", Severity.ERROR, f"xfs-repair {device}" if device else "")
     if log_state(volume.blocks, read_superblock(volume.blocks)) == "dirty":
-        return _Fault(_unreplayed(volume), "dirty log", Severity.WARNING, _mounting(volume))
+        return Fault(_unreplayed(volume), "dirty log", Severity.WARNING, _mounting(volume), journal=True)
     return None
 
 
@@ -217,7 +224,7 @@ def _device(volume: Volume) -> str:
     return f"/dev/{volume.name}" if volume.kind == "lv" else ""
 
 
-def _remedy(image: Image, volume: Volume, fault: _Fault) -> Text:
+def _remedy(image: Image, volume: Volume, fault: Fault) -> Text:
     again = Text(
         "Shut the source machine down (not suspended, not running) and export the disk again.",
         "请将源机器正常关机（而非挂起或运行中）后重新导出磁盘。",

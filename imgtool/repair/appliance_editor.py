@@ -77,10 +77,12 @@ class ApplianceEditor:
             )
         )
 
-    def check_filesystem(self, device: Device) -> None:
+    def check_filesystem(self, device: Device, *, replay_only: bool = False) -> None:
         name = self.name_of(device)
         with _told(Text(f"{device.name} can't be repaired", f"无法修复 {device.name}")):
-            if device.type in ("ext2", "ext3", "ext4"):
+            if replay_only:
+                self._replay(name)
+            elif device.type in ("ext2", "ext3", "ext4"):
                 self._handle.e2fsck(name, forceall=True)
             elif device.type == "xfs":
                 self._replay(name)
@@ -112,14 +114,10 @@ class ApplianceEditor:
             folder = path.rpartition("/")[0]
             if folder and not self._handle.is_dir(folder):
                 self._handle.mkdir_p(folder)
-            new = not self._handle.exists(path)
-            if not new and not self._handle.is_file(path):
+            if self._handle.exists(path) and not self._handle.is_file(path):
                 raise EditFailed(Text(f"{path} is no regular file.", f"{path} 不是普通文件。"))
             self._handle.write(path, content[:PIECE])
             self._append(path, content[PIECE:])
-            if new:
-                self._handle.chown(0, 0, path)
-                self._handle.chmod(0o644, path)
 
         self._change(path, change)
 

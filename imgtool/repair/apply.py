@@ -28,8 +28,9 @@ STARTING = Text("Starting the appliance", "启动 libguestfs 虚拟机")
 MENDING = Text("Repairing", "修复")
 SESSION_LIMIT = 1800.0  # seconds: a filesystem check of a large disk takes its time
 GUEST_CODE_LIMIT = 7200.0  # an initramfs is rebuilt in minutes without KVM
-TRIES = 2
-"""Sessions: a journal replayed in the first may have shown other files than the plan was made for."""
+TRIES = 4
+"""Sessions: a journal replayed in the first may have shown other files than the plan was made for, and what
+programs of the guest have made may have to be mended in turn."""
 
 Replan = Callable[["ImageFile"], "Plan"]
 
@@ -75,15 +76,25 @@ def mend(
     """Apply a plan to an overlay over an image; the overlay and the plan that was applied."""
     progress = progress or Silent()
     lay_over(file, overlay)
-    for left in reversed(range(TRIES)):
+    done: tuple[Step, ...] = ()
+    before = plan.before
+    for _ in range(TRIES):
         try:
             _session(overlay, plan, progress)
-            break
         except Outdated:
-            if not left:
-                raise
             plan = replan(over(file, overlay))
-    return over(file, overlay), plan
+            continue
+        done += plan.steps
+        if not plan.runs_guest:
+            break
+        # what programs of the guest have made, reading could not foretell
+        plan = replan(over(file, overlay))
+        plan = replace(plan, steps=tuple(step for step in plan.steps if step not in done))
+        if not plan.steps:
+            break
+    else:
+        raise Outdated(str(file.path))
+    return over(file, overlay), replace(plan, before=before, steps=done)
 
 
 def _session(overlay: Path, plan: Plan, progress: Progress) -> None:

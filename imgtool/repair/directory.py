@@ -145,7 +145,7 @@ class DirectoryEditor:
         self.ran.append(command)
         return ""
 
-    def check_filesystem(self, device: Device) -> None:
+    def check_filesystem(self, device: Device, *, replay_only: bool = False) -> None:
         self.checked.append(device.name)
 
     def _owner(self, path: str) -> tuple[int, int, int]:

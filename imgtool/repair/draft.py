@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LARGEST_EDITED = 16 << 20
 """Bytes of a file that is edited as a whole."""
+WITHOUT_MODES = ("vfat", "exfat", "ntfs")
 KEPT_FREE = 1 << 20
 """Bytes of a volume that a plan leaves free."""
 
@@ -118,7 +119,8 @@ class Draft:
             folder, name = real.rsplit("/", 1)
             filesystem, node, _ = tree.place(folder or "/")
             filesystem.make(node, name, new_stat("file", mode, len(data), uid, gid), data)
-            self._note(Uploaded(real, data, mode, uid, gid, mends=self.mending, why=why))
+            kept = None if filesystem.type in WITHOUT_MODES else mode
+            self._note(Uploaded(real, data, kept, uid, gid, mends=self.mending, why=why))
             return
         before = self.read(path)
         if before == data:
@@ -142,7 +144,8 @@ class Draft:
         stat = filesystem.stat(node)
         self.need_room(real, len(content) - stat.size)
         filesystem.set_content(node, content)
-        self._note(Uploaded(real, content, stat.mode, stat.uid, stat.gid, mends=self.mending, why=why))
+        mode = None if filesystem.type in WITHOUT_MODES else stat.mode
+        self._note(Uploaded(real, content, mode, stat.uid, stat.gid, mends=self.mending, why=why))
 
     def remove(self, path: str, why: Text | None = None) -> None:
         """Remove a file, a link itself, or a folder with all in it. Nothing where it is not there."""
@@ -209,9 +212,9 @@ class Draft:
         """Note a command of the guest's own. What it will do, the draft does not show."""
         self._note(Run(command, network, mends=self.mending, why=why))
 
-    def check_filesystem(self, volume: Volume, why: Text | None = None) -> None:
-        """Note that a filesystem is to be checked by its own tool."""
-        self._note(CheckFilesystem(Device.of(volume), mends=self.mending, why=why))
+    def check_filesystem(self, volume: Volume, *, replay_only: bool = False, why: Text | None = None) -> None:
+        """Note that a filesystem is to be checked by its own tool, or its journal replayed."""
+        self._note(CheckFilesystem(Device.of(volume), replay_only, mends=self.mending, why=why))
 
     def need_room(self, real: str, size: int) -> None:
         """Raise CannotMend where the volume of a path has no room for so many more bytes."""

@@ -82,7 +82,7 @@ class GuestEditor(Protocol):
 
     def write(self, path: str, content: bytes) -> None:
         """Give a file this content. One that is there keeps its owner, mode and attributes; else it is made,
-        0644 and root's, with the folders that lead to it (0755)."""
+        with the folders that lead to it (0755)."""
 
     def append(self, path: str, content: bytes) -> None:
         """Add to the end of a file that is there."""
@@ -112,8 +112,9 @@ class GuestEditor(Protocol):
     def run(self, command: str, *, network: bool = False) -> str:
         """Run a shell command inside the guest, by the guest's own programs; what it printed."""
 
-    def check_filesystem(self, device: Device) -> None:
-        """Have the filesystem's own tool check and mend a filesystem that is not mounted."""
+    def check_filesystem(self, device: Device, *, replay_only: bool = False) -> None:
+        """Have a filesystem that is not mounted checked and mended by its own tool, or its journal
+        replayed."""
 
 
 def failed(what: Text, why: str) -> EditFailed:

@@ -89,24 +89,26 @@ class Edit(Step):
 
 @dataclass(frozen=True)
 class Upload(Step):
-    """A file that is not there yet, or that is replaced as a whole."""
+    """A file that is not there yet, or that is replaced as a whole. mode: None on a filesystem without."""
 
     path: str
     content: bytes
-    mode: int = 0o644
+    mode: int | None = 0o644
     uid: int = 0
     gid: int = 0
     action: ClassVar[str] = "upload"
 
     @property
     def target(self) -> str:
-        return f"{self.path} ({self.mode:04o}, {len(self.content)} bytes)"
+        mode = "" if self.mode is None else f"{self.mode:04o}, "
+        return f"{self.path} ({mode}{len(self.content)} bytes)"
 
     def apply(self, editor: GuestEditor) -> None:
         if editor.read(self.path) != self.content:
             editor.write(self.path, self.content)
-        editor.chown(self.path, self.uid, self.gid)
-        editor.chmod(self.path, self.mode)
+        if self.mode is not None:
+            editor.chown(self.path, self.uid, self.gid)
+            editor.chmod(self.path, self.mode)
 
     @property
     def diff(self) -> str:
@@ -114,7 +116,7 @@ class Upload(Step):
 
     def details(self) -> dict[str, Any]:
         digest = hashlib.sha256(self.content).hexdigest()
-        mode = f"{self.mode:04o}"
+        mode = None if self.mode is None else f"{self.mode:04o}"
         return {"diff": self.diff or None, "size": len(self.content), "sha256": digest, "mode": mode}
 
 
@@ -258,17 +260,18 @@ class Run(Step):
 
 @dataclass(frozen=True)
 class CheckFilesystem(Step):
-    """A filesystem checked and mended by its own tool; done before any volume is mounted."""
+    """A filesystem's journal replayed, or the whole checked and mended by its own tool; before any mount."""
 
     device: Device
+    replay_only: bool = False
     action: ClassVar[str] = "fsck"
 
     @property
     def target(self) -> str:
-        return f"{self.device.name} ({self.device.type})"
+        return f"{self.device.name} ({self.device.type}{', journal' if self.replay_only else ''})"
 
     def apply(self, editor: GuestEditor) -> None:
-        editor.check_filesystem(self.device)
+        editor.check_filesystem(self.device, replay_only=self.replay_only)
 
 
 def unified(path: str, before: bytes | None, after: bytes) -> str:

@@ -50,7 +50,7 @@ def test_a_logical_volume_is_mended_under_the_name_that_guestfish_knows() -> Non
     details = {"state": "errors", "needs_recovery": False}
     blocks: Any = None
     volume = Volume("vg/root", "lv", blocks, Signature("ext4", "", "", details), None, names)
-    fault = checks._fault(volume)
+    fault = checks.fault_of(volume)
     assert fault is not None
     assert fault.repair == "e2fsck /dev/vg/root forceall:true"
 

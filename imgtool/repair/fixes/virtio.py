@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from imgtool.checks import virtio as rules
 from imgtool.guest.compression import Budget
 from imgtool.guest.initramfs import MOST_BYTES, Initramfs, read_initramfs
+from imgtool.repair.guest_code import require_same_machine
 from imgtool.repair.initramfs_archive import Member, addition, archive
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.text import Text
@@ -30,7 +30,10 @@ NASH_INIT = "init"
 HOOKS = ("lib/dracut/hooks/pre-trigger", "usr/lib/dracut/hooks/pre-trigger", "pre-trigger")
 HOOK = "00-imgtool-virtio.sh"
 _INSMOD = re.compile(r"^[ \t]*(insmod|modprobe)\b.*$", re.MULTILINE)
-_SAME_MACHINE = {"x86_64": ("x86_64", "i386"), "aarch64": ("arm64",)}
+WITHOUT_GUEST_CODE = Text(
+    en="Leave --rebuild-initramfs out: what is added without them works on any machine.",
+    zh="请去掉 --rebuild-initramfs：默认方式不依赖客户机架构。",
+)
 
 
 @fix("linux.virtio.initramfs")
@@ -42,7 +45,7 @@ def add_drivers(work: Work) -> None:
     if not lacking:
         return
     if work.wishes.rebuild_initramfs:
-        _require_same_machine(guest)
+        require_same_machine(guest, WITHOUT_GUEST_CODE)
     for kernel in lacking:
         if work.wishes.rebuild_initramfs:
             _rebuild(work, kernel)
@@ -53,19 +56,6 @@ def add_drivers(work: Work) -> None:
 
 def _lacks(guest: LinuxGuest, kernel: Kernel, wanted: tuple[str, ...]) -> bool:
     return bool(rules.lacking(guest, kernel, wanted))
-
-
-def _require_same_machine(guest: LinuxGuest) -> None:
-    here = platform.machine()
-    if guest.architecture not in _SAME_MACHINE.get(here, ()):
-        raise CannotMend(
-            Text(
-                en=f"The guest's own programs ({guest.architecture}) don't run on this machine ({here}). "
-                "Leave --rebuild-initramfs out: what is added without them works on any machine.",
-                zh=f"客户机程序（{guest.architecture}）无法在本机（{here}）上运行。"
-                "请去掉 --rebuild-initramfs：默认方式不依赖客户机架构。",
-            )
-        )
 
 
 def _rebuild(work: Work, kernel: Kernel) -> None:

@@ -1,0 +1,84 @@
+"""cloud-init that is not there, or can't run: what reading can mend, and packages where they are given."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from imgtool.checks import cloud_init as rules
+from imgtool.repair.guest_code import require_same_machine
+from imgtool.repair.registration import CannotMend, Work, fix
+from imgtool.text import Text
+
+FOLDER = "/var/cache/imgtool-packages"
+MOST_BYTES = 128 << 20
+# What installs files by name, without asking for others: dpkg and rpm never use the network.
+_INSTALL = {
+    "deb": f"cd {FOLDER} && DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold -i ./*.deb",
+    "rpm": f"cd {FOLDER} && rpm -Uvh --replacepkgs --nosignature ./*.rpm",
+}
+
+
+@fix("linux.cloud-init.installed")
+def make_it_run(work: Work) -> None:
+    """Its mode and its interpreter by editing; what is missing from packages or the guest's repositories."""
+    facts, draft = work.guest.cloud_init, work.draft
+    if facts.kind == "cloud-init" and not facts.executable:
+        draft.chmod(facts.entry, 0o755)
+        return
+    python = rules.other_python(work.guest, facts) if facts.kind == "cloud-init" else None
+    if python is not None and (not facts.interpreter or not facts.package):
+        draft.edit(facts.entry, lambda text: f"#!{python}\n{text.partition(chr(10))[2]}")
+        return
+    if work.wishes.cloud_init_packages is not None:
+        require_same_machine(work.guest)
+        _install_given(work, work.wishes.cloud_init_packages)
+    elif work.wishes.network:
+        require_same_machine(work.guest)
+        _install_by_network(work)
+    else:
+        raise CannotMend(
+            Text(
+                en="Packages are needed: give their folder with --cloud-init-packages DIR, or let the guest's "
+                "own package manager use the network with --network; or import by force (--force-import).",
+                zh="需要安装软件包：用 --cloud-init-packages 指定软件包目录，或用 --network "
+                "允许客户机的包管理器联网；也可使用强制导入（--force-import）。",
+            )
+        )
+
+
+def _install_given(work: Work, folder: Path) -> None:
+    kind = "deb" if work.guest.release.family == "debian" else "rpm"
+    packages = (
+        sorted(path for path in folder.iterdir() if path.suffix == f".{kind}") if folder.is_dir() else []
+    )
+    if not packages:
+        raise CannotMend(
+            Text(
+                en=f"There are no .{kind} packages in {folder}.",
+                zh=f"{folder} 中没有 .{kind} 软件包。",
+            )
+        )
+    if sum(path.stat().st_size for path in packages) > MOST_BYTES:
+        raise CannotMend(
+            Text(
+                en=f"The packages in {folder} are more than {MOST_BYTES >> 20} MiB.",
+                zh=f"{folder} 中的软件包超过 {MOST_BYTES >> 20} MiB。",
+            )
+        )
+    for path in packages:
+        work.draft.write(f"{FOLDER}/{path.name}", path.read_bytes())
+    work.draft.run(f"{_INSTALL[kind]} && rm -rf {FOLDER}")
+
+
+def _install_by_network(work: Work) -> None:
+    release = work.guest.release
+    names = ["cloud-init", *rules.missing_packages(work.guest, work.guest.cloud_init)]
+    command = release.install_command(*map(shlex.quote, names))
+    if not command:
+        raise CannotMend(
+            Text(en="The guest's package manager is not known.", zh="无法识别客户机的包管理器。")
+        )
+    if release.package_manager == "apt-get":
+        command = f"apt-get update && DEBIAN_FRONTEND=noninteractive {command}"
+    work.draft.run(command, network=True)
