@@ -84,7 +84,7 @@ def cache(image: Image) -> Iterator[Outcome]:
             *_shown(found.network),
             remedy=in_guest("rm -f " + " ".join(shlex.quote(path) for path in found.network[:SHOWN])),
         )
-    said = list(_interfaces(guest))
+    said = list(interfaces_faults(guest))
     yield from said
     if not faults and not said:
         yield kept(
@@ -99,7 +99,7 @@ def _shown(paths: tuple[str, ...]) -> list[str]:
     return [*(shown(path)[:200] for path in paths[:SHOWN]), *([f"and {left} more"] if left > 0 else [])]
 
 
-def _interfaces(guest: LinuxGuest) -> Iterator[Outcome]:
+def interfaces_faults(guest: LinuxGuest) -> Iterator[Outcome]:
     """/etc/network/interfaces as ref 05 has it, where ifupdown reads it; linux.network judges addresses."""
     if guest.release.family != "debian" or "ifupdown" not in guest.network.systems:
         return

@@ -128,22 +128,23 @@ def modules(image: Image) -> Iterator[Outcome]:
             ),
             *(
                 f"{action.module}: {config.modules[name]}"
-                for action, name in _named()
+                for action, name in named_actions()
                 if name in config.modules
             ),
         )
 
 
-def _named() -> list[tuple[Action, str]]:
+def named_actions() -> list[tuple[Action, str]]:
+    """The actions, with their modules' names as cloud-init itself spells them."""
     return [(action, action.module.replace("-", "_")) for action in ACTIONS]
 
 
 def _actions(guest: LinuxGuest) -> Iterator[Outcome]:
     config = guest.cloud_config
-    for action, name in _named():
+    for action, name in named_actions():
         if name in config.modules:
             continue
-        if _unknown_to(guest, name):
+        if unknown_to(guest, name):
             version = guest.cloud_init.version or "this version"
             yield broken(
                 Text(
@@ -183,7 +184,7 @@ def _list_it(guest: LinuxGuest, action: Action, place: str) -> Text:
     return in_guest(f"sed -i '/^{action.stage}:/a\\{indent}- {action.module}' {path}")
 
 
-def _unknown_to(guest: LinuxGuest, name: str) -> bool:
+def unknown_to(guest: LinuxGuest, name: str) -> bool:
     """This version of cloud-init does not have the module."""
     folder = f"{guest.cloud_init.package}/config" if guest.cloud_init.package else ""
     return bool(folder) and guest.tree.is_dir(folder) and not guest.tree.exists(f"{folder}/cc_{name}.py")

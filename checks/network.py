@@ -75,14 +75,14 @@ def network(image: Image) -> Iterator[Outcome]:
         )
         return
     found = guest.network
-    by_cloud_init = _by_cloud_init(image, guest)
-    told = _told_elsewhere(image, guest)
+    by_cloud_init = by_cloud_init_at_boot(image, guest)
+    told = told_elsewhere(image, guest)
     faults = [
         *_interfaces(guest, [it for it in found.interfaces if it.path not in told], by_cloud_init),
         *_renames(guest, told),
     ]
     if not faults and not by_cloud_init:
-        faults = list(_nobody(guest))
+        faults = list(nobody(guest))
     if not faults:
         faults = list(_names(image, guest, by_cloud_init))
     yield from faults[:MOST_FAULTS]
@@ -96,7 +96,7 @@ def network(image: Image) -> Iterator[Outcome]:
         yield kept(how, *dhcp[:SHOWN], *([found.naming] if found.naming else []))
 
 
-def _by_cloud_init(image: Image, guest: LinuxGuest) -> bool:
+def by_cloud_init_at_boot(image: Image, guest: LinuxGuest) -> bool:
     """cloud-init writes the network's configuration at the first boot."""
     if image.options.force_import:
         return False
@@ -106,7 +106,7 @@ def _by_cloud_init(image: Image, guest: LinuxGuest) -> bool:
         return True  # the rules on cloud-init say why
 
 
-def _told_elsewhere(image: Image, guest: LinuxGuest) -> frozenset[str]:
+def told_elsewhere(image: Image, guest: LinuxGuest) -> frozenset[str]:
     """Files that linux.cloud-init.cache names: one fault, one finding."""
     if image.options.force_import or guest.cloud_init.kind != "cloud-init":
         return frozenset()
@@ -116,7 +116,7 @@ def _told_elsewhere(image: Image, guest: LinuxGuest) -> frozenset[str]:
 def _interfaces(guest: LinuxGuest, interfaces: list[Interface], by_cloud_init: bool) -> Iterator[Outcome]:
     """What is wrong with each interface that a file describes, all of it in one finding."""
     for interface in interfaces:
-        why = list(_faults(guest.network, interface, by_cloud_init))
+        why = list(faults_of(guest.network, interface, by_cloud_init))
         if why:
             yield broken(
                 Text(
@@ -128,7 +128,8 @@ def _interfaces(guest: LinuxGuest, interfaces: list[Interface], by_cloud_init: b
             )
 
 
-def _faults(found: Network, interface: Interface, by_cloud_init: bool) -> Iterator[Text]:
+def faults_of(found: Network, interface: Interface, by_cloud_init: bool) -> Iterator[Text]:
+    """What is wrong with an interface, as the end of a sentence that begins with its name."""
     from imgtool.guest.network import FIRST
 
     if interface.virtual and interface.method != "static":
@@ -201,7 +202,7 @@ def _renames(guest: LinuxGuest, told: frozenset[str]) -> Iterator[Outcome]:
         )
 
 
-def _nobody(guest: LinuxGuest) -> Iterator[Outcome]:
+def nobody(guest: LinuxGuest) -> Iterator[Outcome]:
     """Without cloud-init, something of the guest's own must ask for an address."""
     from imgtool.guest.network import FIRST
 

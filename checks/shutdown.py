@@ -36,7 +36,7 @@ def clean_shutdown(image: Image) -> Iterator[Outcome]:
     `/etc/systemd/logind.conf:24: HandlePowerKey=ignore`. The fix enables what is there, or installs acpid.
     """
     guest = image.linux
-    off = _acpi_off(guest)
+    off = acpi_off(guest)
     if off:
         yield broken(
             Text(
@@ -73,7 +73,8 @@ def clean_shutdown(image: Image) -> Iterator[Outcome]:
     )
 
 
-def _acpi_off(guest: LinuxGuest) -> str:
+def acpi_off(guest: LinuxGuest) -> str:
+    """The kernel argument that switches ACPI off; "" for none."""
     words = (guest.kernel_arguments or "").split()
     return next((word for word in reversed(words) if word in ("acpi=off", "noacpi", "acpi=ht")), "")
 

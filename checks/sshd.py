@@ -98,9 +98,9 @@ def sshd(image: Image) -> Iterator[Outcome]:
         )
         yield from faults
         return
-    faults += _keys(guest)
-    faults += _listens(config)
-    ways = list(_ways(image, guest, config))
+    faults += lacking_keys(guest)
+    faults += listens_elsewhere(config)
+    ways = list(ways_in(image, guest, config))
     faults += [outcome for outcome in ways if outcome.kind != "kept"]
     yield from faults or [
         kept(
@@ -147,7 +147,7 @@ def _again(guest: LinuxGuest) -> Text | None:
     return in_guest(command) if command else None
 
 
-def _keys(guest: LinuxGuest) -> Iterator[Outcome]:
+def lacking_keys(guest: LinuxGuest) -> Iterator[Outcome]:
     """Without host keys sshd ends at once."""
     from imgtool.guest.sshd import HOST_KEYS, makes_missing_keys
 
@@ -170,7 +170,7 @@ def _keys(guest: LinuxGuest) -> Iterator[Outcome]:
     )
 
 
-def _listens(config: SshdConfig) -> Iterator[Outcome]:
+def listens_elsewhere(config: SshdConfig) -> Iterator[Outcome]:
     """An address that the machine had in its old network is none that it will have."""
     lines = [it for it in config.directives if it.keyword == "listenaddress" and it.words]
     if lines and not any(_host(it.words[0]) in EVERY_ADDRESS for it in lines):
@@ -192,7 +192,7 @@ def _host(address: str) -> str:
     return address if address.count(":") > 1 else address.partition(":")[0]
 
 
-def _ways(image: Image, guest: LinuxGuest, config: SshdConfig) -> Iterator[Outcome]:
+def ways_in(image: Image, guest: LinuxGuest, config: SshdConfig) -> Iterator[Outcome]:
     """Whether a password gets in, and whether a key does."""
     accounts = list(_accounts(image, guest))
     passwords = [_password(guest, config, each) for each in accounts]
@@ -364,12 +364,12 @@ def _open(guest: LinuxGuest, config: SshdConfig, *, root: bool) -> Text:
         "PubkeyAuthentication yes",
     ]
     lines = "\\n".join(wanted)
-    if guest.tree.is_dir("/etc/ssh/sshd_config.d") and _includes(guest, config.path):
+    if guest.tree.is_dir("/etc/ssh/sshd_config.d") and includes_folder(guest, config.path):
         return in_guest(f"printf '{lines}\\n' > {OWN_FILE}")
     return in_guest("sed -i '1i " + lines + f"' {config.path}")
 
 
-def _includes(guest: LinuxGuest, path: str) -> bool:
+def includes_folder(guest: LinuxGuest, path: str) -> bool:
     """The main file includes the folder before anything else that would count."""
     from imgtool.guest.sshd import parse_lines
 

@@ -101,7 +101,8 @@ def make_plan(
                 break
             for name in todo:
                 tried.add(name)
-                why = _mend(fixes[name], drafted(image, draft), draft, findings, wishes)
+                now = drafted(image, draft)
+                why = _mend(fixes[name], now, draft, findings, wishes, asked=chosen is not None)
                 if why is not None:
                     reasons[name] = why
             findings = tuple(run(drafted(image, draft), rules))
@@ -134,13 +135,21 @@ def _to_mend(findings: Iterable[Finding], name: str, chosen: Iterable[str] | Non
     )
 
 
-def _mend(fix: Fix, image: Image, draft: Draft, findings: tuple[Finding, ...], wishes: Wishes) -> Text | None:
+def _mend(
+    fix: Fix,
+    image: Image,
+    draft: Draft,
+    findings: tuple[Finding, ...],
+    wishes: Wishes,
+    *,
+    asked: bool,
+) -> Text | None:
     """Let a fix note its steps; why it could not."""
     restore = draft.saved()
     draft.mending = fix.rule
     own = tuple(it for it in findings if it.id == fix.rule and it.status in BROKEN)
     try:
-        fix.mend(Work(image, draft, own, wishes))
+        fix.mend(Work(image, draft, own, wishes, asked))
     except (CannotMend, CannotRead) as error:
         restore()
         return error.statement()

@@ -45,12 +45,16 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Work:
-    """What a fix is given: the image as far as it is mended, what was found, and the draft to write to."""
+    """What a fix is given: the image as far as it is mended, what was found, and the draft to write to.
+
+    asked: the person named this rule, and did not just ask for all that is wrong to be mended.
+    """
 
     image: Image
     draft: Draft
     findings: tuple[Finding, ...]
     wishes: Wishes = field(default_factory=Wishes)
+    asked: bool = False
 
     @property
     def guest(self) -> LinuxGuest:

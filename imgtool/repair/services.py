@@ -41,7 +41,7 @@ def enable_in(draft: Draft, services: Services, name: str) -> None:
     """As `enable`, in a draft of the guest with these services."""
     if services.init == "systemd":
         unit = name if "." in name else f"{name}.service"
-        _unmask(draft, unit)
+        unmask_in(draft, unit)
         if _has_unit(draft.tree, unit):
             _link_unit(draft, unit, 0)
             return
@@ -94,7 +94,8 @@ def script_levels(tree: Tree, levels: str = "0123456S") -> list[str]:
     return list(found)
 
 
-def _unmask(draft: Draft, unit: str) -> None:
+def unmask_in(draft: Draft, unit: str) -> None:
+    """Let a systemd unit be started again."""
     path = f"{UNITS}/{unit}"
     if draft.tree.glob(path):
         found = draft.tree.lstat(path)

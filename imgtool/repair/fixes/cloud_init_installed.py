@@ -39,8 +39,8 @@ def make_it_run(work: Work) -> None:
     else:
         raise CannotMend(
             Text(
-                en="Packages are needed: give their folder with --cloud-init-packages DIR, or let the guest's "
-                "own package manager use the network with --network; or import by force (--force-import).",
+                en="Packages are needed: give their folder with --cloud-init-packages DIR, or let the "
+                "guest's package manager use the network with --network; or import by force.",
                 zh="需要安装软件包：用 --cloud-init-packages 指定软件包目录，或用 --network "
                 "允许客户机的包管理器联网；也可使用强制导入（--force-import）。",
             )

@@ -70,3 +70,87 @@ def test_cloud_init_is_told_to_read_the_config_drive(
     tmp_path: Path, changes: dict[str, bytes | str | None]
 ) -> None:
     mends(guest(tmp_path, changes), "linux.cloud-init.datasource")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"/var/lib/cloud/instance": Link("instances/i-0"), "/var/lib/cloud/instances/i-0/obj.pkl": "x"},
+        {"/etc/network/interfaces.d/50-cloud-init": "auto eth0\niface eth0 inet static\n"},
+        {"/var/lib/cloud/seed/nocloud/user-data": "x"},
+    ],
+    ids=["state", "network file", "seed"],
+)
+def test_what_another_instance_left_goes(tmp_path: Path, changes: dict[str, bytes | str | None]) -> None:
+    mends(guest(tmp_path, changes), "linux.cloud-init.cache")
+
+
+def test_interfaces_becomes_what_the_reference_asks_for(tmp_path: Path) -> None:
+    unit = "/lib/systemd/system/networking.service"
+    changes: dict[str, bytes | str | None] = {
+        "/etc/network/interfaces": "auto eth0\niface eth0 inet dhcp\n",
+        unit: "[Unit]\n",
+        "/etc/systemd/system/multi-user.target.wants/networking.service": Link(unit),
+    }
+    made = guest(tmp_path, changes)
+    mends(made, "linux.cloud-init.cache")
+    assert made.text("/etc/network/interfaces").endswith("\nsource /etc/network/interfaces.d/*\n")
+
+
+MODULES = """\
+cloud_init_modules: [ write-files, users-groups, ssh ]
+cloud_config_modules:
+    # those of the config stage
+    - ntp
+    - runcmd
+cloud_final_modules: []
+preserve_hostname: true
+"""
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MODULES,
+        "cloud_init_modules:\n - ssh\n",
+        MODULES + "network: {config: disabled}\n",
+        MODULES + "network:\n  config: disabled\nlocale: C\n",
+    ],
+)
+def test_first_boot_actions_are_turned_on_again(tmp_path: Path, config: str) -> None:
+    mends(guest(tmp_path, {"/etc/cloud/cloud.cfg": config}), "linux.cloud-init.modules")
+
+
+def test_a_program_that_is_not_executable_becomes_so(tmp_path: Path) -> None:
+    made = FolderGuest(tmp_path, {**CLOUD_INIT}, {"/usr/bin/cloud-init": (0o644, 0, 0)})
+    mends(made, "linux.cloud-init.installed")
+
+
+def test_the_python_that_has_the_package_is_named_in_the_first_line(tmp_path: Path) -> None:
+    made = guest(
+        tmp_path,
+        {
+            "/usr/bin/cloud-init": "#!/usr/bin/python\nimport sys\n",
+            "/usr/bin/python": Link("python2.7"),
+            "/usr/bin/python2.7": elf(0x3E),
+            "/usr/lib/python3/dist-packages/cloudinit/__init__.py": None,
+            "/usr/lib/python3.11/site-packages/cloudinit/__init__.py": "",
+            **{f"/usr/lib/python3.11/site-packages/{it}.py": "" for it in ("yaml", "requests", "jinja2")},
+            **{f"/usr/lib/python3.11/site-packages/{it}.py": "" for it in ("configobj", "jsonpatch")},
+        },
+    )
+    mends(made, "linux.cloud-init.installed")
+    assert made.text("/usr/bin/cloud-init").startswith("#!/usr/bin/python3.11\n")
+
+
+def test_a_removed_cloud_init_needs_packages_and_is_told_where_to_get_them(tmp_path: Path) -> None:
+    made = FolderGuest(tmp_path / "guest", {})
+    (kept,) = [it for it in made.plan().unmended if it.finding.id == "linux.cloud-init.installed"]
+    assert "--cloud-init-packages" in kept.why.en
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "cloud-init_22.4.2-1_all.deb").write_bytes(b"!<arch>\n")
+    plan = made.plan("linux.cloud-init.installed", cloud_init_packages=packages)
+    assert [step.action for step in plan.steps] == ["upload", "run"]
+    assert plan.runs_guest
+    assert "dpkg" in plan.steps[1].target
