@@ -152,6 +152,17 @@ class Ext:
         parts.append(bytes(offset + length - at))
         return b"".join(parts)
 
+    def attribute(self, node: int, name: str) -> bytes | None:
+        """The value of an extended attribute ("security.selinux"); None where the file has none."""
+        from imgtool.guest.ext_attributes import in_block, in_inode
+
+        raw = self._inode(node).raw
+        found = in_inode(raw, node, name)
+        block = int.from_bytes(raw[0x68:0x6C] + raw[0x76:0x78], "little")
+        if found is None and block:
+            found = in_block(self._block(block, "extended attributes"), node, name)
+        return found
+
     def _block(self, number: int, what: str) -> bytes:
         """A block of metadata; the last few are kept."""
         kept = self._kept_blocks.get(number)

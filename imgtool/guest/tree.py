@@ -144,6 +144,27 @@ class Tree:
         place = self._file(path)
         return cast(BinaryIO, io.BufferedReader(_Stream(place), STREAM_BUFFER))
 
+    def attribute(self, path: str, name: str) -> bytes | None:
+        """An extended attribute of what the path leads to, such as "security.selinux"; None where it has
+        none.
+
+        Raises GuestReadFailed also where the filesystem's reader can't tell, NotInGuest, LinkLoop.
+        """
+        place = self._resolve(path)
+        read = getattr(place.filesystem, "attribute", None)
+        if read is None:
+            type_ = place.filesystem.type
+            raise GuestReadFailed(
+                Text(
+                    en=f"This version reads no extended attributes of {type_} ({shown(path)}).",
+                    zh=f"此版本不读取 {type_} 的扩展属性（{shown(path)}）。",
+                )
+            )
+        try:
+            return cast("bytes | None", read(place.node, name))
+        except GuestReadFailed as error:
+            raise _about(path, error) from error
+
     def list(self, path: str) -> Names:
         """The names in a directory, sorted. Raises NotInGuest where there is none."""
         place = self._resolve(path)

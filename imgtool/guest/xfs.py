@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.crc32c import crc32c
@@ -46,7 +46,10 @@ KEPT_NAMES = 400_000
 
 @dataclass(frozen=True)
 class Inode:
-    """The fields of struct xfs_dinode that reading needs; fork: the data fork's bytes."""
+    """The fields of struct xfs_dinode that reading needs; fork: the data fork's bytes.
+
+    attributes: those of the attribute fork, empty where there is none; with its format and count of extents.
+    """
 
     number: int
     mode: int
@@ -58,6 +61,9 @@ class Inode:
     extents: int
     realtime: bool
     fork: bytes
+    attributes: bytes = b""
+    attribute_format: int = 0
+    attribute_extents: int = 0
 
     @property
     def kind(self) -> Kind:
@@ -142,6 +148,26 @@ class Xfs:
         if found.realtime:
             raise unsupported("XFS", f"files on a realtime device (inode {node})")
         return self._content(found, offset, max(0, min(length, found.size - offset)))
+
+    def attribute(self, node: int, name: str) -> bytes | None:
+        """The value of an extended attribute ("security.selinux"); None where the file has none."""
+        from imgtool.guest.xfs_attributes import in_inode, in_leaf
+
+        found = self._inode(node)
+        if not found.attributes:
+            return None
+        if found.attribute_format == LOCAL:
+            return in_inode(found.attributes, node, name)
+        fork = replace(
+            found,
+            fork=found.attributes,
+            format=found.attribute_format,
+            extents=found.attribute_extents,
+        )
+        size = self.superblock.block_size
+        for _, _, byte in self._mapped(fork, 0, 0):
+            return in_leaf(self._metadata(byte, size, "extended attributes"), node, name)
+        return None
 
     def _content(self, inode: Inode, offset: int, length: int) -> bytes:
         size = self.superblock.block_size
@@ -242,6 +268,9 @@ class Xfs:
             extents=int.from_bytes(extents, "big"),
             realtime=bool(flags & REALTIME),
             fork=raw[start:end],
+            attributes=raw[end:] if fork_offset else b"",
+            attribute_format=raw[83],
+            attribute_extents=int.from_bytes(raw[76:80] if flags2 & NREXT64 else raw[80:82], "big"),
         )
 
     def _mapped(self, inode: Inode, first: int, last: int) -> Iterator[tuple[int, int, int]]:

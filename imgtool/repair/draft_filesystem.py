@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from imgtool.guest.filesystem import Stat
+from imgtool.guest.filesystem import Stat, unsupported
 
 if TYPE_CHECKING:
     from imgtool.guest.filesystem import Filesystem
@@ -68,6 +68,16 @@ class DraftFilesystem:
 
     def readlink(self, node: int) -> str:
         return self._links[node] if node in self._links else self._below.readlink(node)
+
+    def attribute(self, node: int, name: str) -> bytes | None:
+        """An extended attribute; a file that is made anew has none."""
+        if node < -1:
+            return None
+        read = getattr(self._below, "attribute", None)
+        if read is None:
+            raise unsupported(self.type, "extended attributes")
+        found: bytes | None = read(node, name)
+        return found
 
     def read(self, node: int, offset: int, length: int) -> bytes:
         if node in self._contents:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from imgtool.guest.filesystem import Stat
+from imgtool.guest.filesystem import GuestReadFailed, Stat
+from imgtool.text import Text
 from tests.guest.memory_tree import Link, MemoryTree
 
 __all__ = ["Link", "OwnedTree", "elf"]
@@ -22,6 +23,14 @@ class OwnedTree(MemoryTree):
         """owned: path -> (mode, uid, gid)."""
         super().__init__(dict(files), mounts)
         self.owned = dict(owned or {})
+        self.attributes: dict[str, bytes] | None = {}
+        """Each file's one extended attribute; None for a filesystem that has no reader of them."""
+
+    def attribute(self, path: str, name: str) -> bytes | None:
+        if self.attributes is None:
+            raise GuestReadFailed(Text.same("no reader of extended attributes"))
+        assert name == "security.selinux"
+        return self.attributes.get(self.realpath(path))
 
     def _stat(self, real: str) -> Stat:
         found = super()._stat(real)
