@@ -14,6 +14,7 @@ _COMMANDS = (
     "fix",
     "inspect",
     "sandbox",
+    "upload",
 )
 
 

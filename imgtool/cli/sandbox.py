@@ -86,11 +86,21 @@ async def _serve(sandbox: object, session: Session) -> None:
     import asyncio
     import threading
 
+    from imgtool.cli.ending import ENDING_SIGNALS, Ended
     from imgtool.cloud.sandbox.server import Sandbox
 
     assert isinstance(sandbox, Sandbox)  # noqa: S101
     ready = threading.Event()
-    serving = asyncio.create_task(sandbox.serve(ready))
+    ended: list[int] = []
+    stop = asyncio.Event()
+
+    def end(number: int) -> None:
+        ended.append(number)
+        stop.set()
+
+    for number in ENDING_SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+    serving = asyncio.create_task(sandbox.serve(ready, stop))
     while not ready.is_set() and not serving.done():
         await asyncio.sleep(0.01)
     if ready.is_set():
@@ -104,3 +114,5 @@ async def _serve(sandbox: object, session: Session) -> None:
             )
         )
     await serving
+    if ended:
+        raise Ended(ended[0])

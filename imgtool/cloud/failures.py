@@ -58,7 +58,7 @@ class Refusal(ImgtoolError):
             en=without_secrets(
                 f"{en} It said:{said or ' nothing'}{'' if said.endswith('.') else '.'}{id_en}"
             ),
-            zh=without_secrets(f"{zh}服务端信息：{said.strip() or '无'}。{id_zh}"),
+            zh=without_secrets(f"{zh}服务端信息：{said.strip().rstrip('.') or '无'}。{id_zh}"),
         )
 
 

@@ -34,7 +34,10 @@ class SandboxBusy(Stated):
 
 @dataclass
 class Sandbox:
-    """One sandbox. folder: where it keeps everything; port: 0 for one that the system picks."""
+    """One sandbox. folder: where it keeps everything; port: 0 for one that the system picks.
+
+    While it serves: state, what it holds; received, each (upload, part) that came whole, in order.
+    """
 
     folder: Path
     port: int = 0
@@ -43,6 +46,8 @@ class Sandbox:
     quota: int = 10
     faults: Faults = field(default_factory=Faults)
     keys: Keys = field(init=False)
+    state: State = field(init=False, repr=False)
+    received: list[tuple[str, int]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -93,10 +98,11 @@ class Sandbox:
         from imgtool.cloud.sandbox.storage import Storage
 
         with _locked(self.folder):
-            state = State(self.folder)
+            self.state = state = State(self.folder)
             state.add_bucket(self.bucket)
             imports = Imports(state, self.region)
             storage = Storage(state, self.keys, self.region, self.faults)
+            self.received = storage.received
             api = CvmApi(Actions(state, Quota(self.quota), imports.add), self.keys, self.region, self.faults)
 
             async def handle(request: web.BaseRequest) -> web.StreamResponse:

@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS uploads (
 CREATE TABLE IF NOT EXISTS parts (
     upload TEXT NOT NULL, number INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL, crc64 INTEGER
     NOT NULL,
-    checksums TEXT NOT NULL, file TEXT NOT NULL, modified REAL NOT NULL, sent INTEGER NOT NULL DEFAULT 1,
+    checksums TEXT NOT NULL, file TEXT NOT NULL, modified REAL NOT NULL,
     PRIMARY KEY (upload, number));
 CREATE TABLE IF NOT EXISTS images (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS snapshots (task TEXT PRIMARY KEY, record TEXT NOT NULL);
@@ -72,7 +72,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Part:
-    """One part that arrived whole. sent: how many times it came."""
+    """One part that arrived whole."""
 
     number: int
     size: int
@@ -81,7 +81,6 @@ class Part:
     checksums: Mapping[str, str]
     file: str
     modified: float
-    sent: int
 
 
 class State:
@@ -182,17 +181,14 @@ class State:
         return [_upload(row) for row in rows if row["key"].startswith(prefix)]
 
     def put_part(self, upload: str, part: Part) -> None:
-        """Let a part be there; one that came again takes the place of the first and is counted."""
+        """Let a part be there, in place of the one before it."""
         with self._at_once():
-            before = self._one(
-                "SELECT file, sent FROM parts WHERE upload = ? AND number = ?", upload, part.number
-            )
-            sent = before["sent"] + 1 if before else 1
+            before = self._one("SELECT file FROM parts WHERE upload = ? AND number = ?", upload, part.number)
             self._db.execute(
-                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(upload, part.number, part.size, part.etag, _signed(part.crc64)),
-                    *(json.dumps(dict(part.checksums)), part.file, part.modified, sent),
+                    *(json.dumps(dict(part.checksums)), part.file, part.modified),
                 ),
             )
         self._drop([before["file"]] if before else [])
@@ -202,7 +198,7 @@ class State:
         return [
             Part(
                 *(row["number"], row["size"], row["etag"], _unsigned(row["crc64"])),
-                *(json.loads(row["checksums"]), row["file"], row["modified"], row["sent"]),
+                *(json.loads(row["checksums"]), row["file"], row["modified"]),
             )
             for row in rows
         ]

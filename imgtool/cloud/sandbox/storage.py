@@ -82,6 +82,7 @@ class Storage:
 
     def __init__(self, state: State, keys: Keys, region: str, faults: Faults) -> None:
         self._state, self._keys, self._region, self._faults = state, keys, region, faults
+        self.received: list[tuple[str, int]] = []  # (upload, part), as they came
 
     async def answer(self, request: web.Request, now: float) -> web.StreamResponse:
         """One request. Cut connections and refusals included."""
@@ -211,9 +212,10 @@ class Storage:
             content = await self._received(call, number)
             part = Part(
                 *(number, content.size, content.md5, content.crc64, content.checksums),
-                *(content.path.name, time.time(), 1),
+                *(content.path.name, time.time()),
             )
             self._state.put_part(upload.id, part)
+            self.received.append((upload.id, number))
             if self._faults.strikes("drop-after", number):
                 raise Cut
             return web.Response(headers={**headers, **self._digests(content, number)})
