@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from imgtool.checks.btrfs import judged_rootflags
+
 from imgtool.remedy import drop_argument, if_known
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
@@ -172,7 +174,8 @@ def root(image: Image) -> Iterator[Outcome]:
     The platform's disk is `/dev/vda` (ref 06): a `root=/dev/sda1` or `/dev/xvda1` names nothing there, and
     the boot ends in the initramfs' shell. `/dev/vda1` works as long as the disk is the first one: a warning.
     A UUID, label or logical volume must be one that is on this disk. So must those that `rd.lvm.lv=` names:
-    dracut waits for each, and stops without it, as after a swap volume was removed.
+    dracut waits for each, and stops without it, as after a swap volume was removed. On btrfs,
+    `rootflags=subvol=` must name the subvolume that holds the system, unless that is the default one.
 
     Evidence: the entry's file and line with its `root=`. Example: `/boot/grub/grub.cfg:86: root=/dev/sda1`.
     The fix puts the UUID of the root in its place.
@@ -187,6 +190,7 @@ def root(image: Image) -> Iterator[Outcome]:
     yield judged
     if judged.kind == "kept" or judged.severity is Severity.WARNING:
         yield from _awaited_volumes(guest, entry)
+        yield from judged_rootflags(guest, entry)
     others = [it for it in loader.entries if it != entry and it.kernel and _hardware(root_of(it.arguments))]
     if others and not _hardware(root_of(entry.arguments)):
         yield broken(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
+from imgtool.guest.filesystem import MeasuresSpace
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -92,7 +93,8 @@ def space(image: Image) -> Iterator[Outcome]:
 
     The platform refuses to import a full system partition by force (ref 02), and the first boot of any image
     has to write: host keys, cloud-init's state, logs. The profile says how much must be free
-    (`root_min_free`, `root_min_free_inodes`). XFS makes inodes as it needs them, so only its bytes count.
+    (`root_min_free`, `root_min_free_inodes`). XFS and btrfs make inodes as they need them, so only their
+    bytes count.
 
     Evidence: what is free and how large the whole is. With `--force-import` it is an error. The fix is to
     remove what can be fetched again (package caches, old logs) in the source machine, and export again.
@@ -101,6 +103,10 @@ def space(image: Image) -> Iterator[Outcome]:
     if found is None:
         return
     volume, details = found.volume, found.volume.signature.details
+    if volume.signature.type == "btrfs" and isinstance(found.tree.filesystem, MeasuresSpace):
+        space = found.tree.filesystem.space()
+        yield _room(image, volume, space.free, space.total)
+        return
     if volume.signature.type not in (*EXT, "xfs"):
         yield not_judged(
             Text(
@@ -120,18 +126,25 @@ def space(image: Image) -> Iterator[Outcome]:
         return
     free = details["free_blocks"] * details["block_size"]
     total = details["total_blocks"] * details["block_size"]
+    inodes = (details["free_inodes"], details["total_inodes"]) if volume.signature.type in EXT else None
+    yield _room(image, volume, free, total, inodes)
+
+
+def _room(
+    image: Image, volume: Volume, free: int, total: int, inodes: tuple[int, int] | None = None
+) -> Outcome:
+    """Whether what is free is enough: bytes, and inodes (free, all) where they are counted."""
     limits = image.profile.disk
     evidence = [f"{volume.name}: {free // MIB} MiB free of {total // MIB} MiB"]
     lacking = free < limits.root_min_free
     few = False
-    if volume.signature.type in EXT:
-        evidence.append(f"{volume.name}: {details['free_inodes']} inodes free of {details['total_inodes']}")
-        few = details["free_inodes"] < limits.root_min_free_inodes
+    if inodes is not None:
+        evidence.append(f"{volume.name}: {inodes[0]} inodes free of {inodes[1]}")
+        few = inodes[0] < limits.root_min_free_inodes
     if not lacking and not few:
-        yield kept(Text("There is room.", "空间充足。"), *evidence)
-        return
+        return kept(Text("There is room.", "空间充足。"), *evidence)
     need = f"{limits.root_min_free // MIB} MiB" if lacking else f"{limits.root_min_free_inodes} inodes"
-    yield broken(
+    return broken(
         Text(
             f"The root filesystem is nearly full: less than {need} free.",
             f"根文件系统几乎已满：剩余不足 {need}。",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from imgtool.checks.btrfs import absent_subvolume
+
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -74,6 +76,7 @@ def _faults(guest: LinuxGuest) -> Iterator[Outcome]:
     yield from _unreadable_lines(guest)
     yield from _root_lines(guest)
     yield from _absent_devices(guest)
+    yield from _absent_subvolumes(guest)
     yield from _host_shares(guest)
 
 
@@ -260,6 +263,12 @@ def host_shares(guest: LinuxGuest) -> list[FstabEntry]:
         for entry in guest.fstab
         if not entry.problems and entry.is_host_share and entry.at_boot and not entry.nofail
     ]
+
+
+def _absent_subvolumes(guest: LinuxGuest) -> Iterator[Outcome]:
+    for entry in guest.fstab:
+        if not entry.problems and (judged := absent_subvolume(guest, entry)) is not None:
+            yield judged
 
 
 def _host_shares(guest: LinuxGuest) -> Iterator[Outcome]:

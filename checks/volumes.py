@@ -136,6 +136,15 @@ def _dynamic(disk: Disk) -> Iterator[Outcome]:
         )
 
 
+def _missing(disk: Disk, volume: Volume) -> Iterator[str]:
+    """The devices of a btrfs that are not here: by number and UUID where the superblock names them."""
+    same = [it for it in disk.volumes if it.signature.type == "btrfs"]
+    here = {it.signature.details["device_uuid"] for it in same if it.signature.uuid == volume.signature.uuid}
+    for number, uuid in sorted(volume.signature.details["named_devices"].items()):
+        if uuid not in here:
+            yield f"missing: device {number}, uuid {uuid}"
+
+
 def _filesystems(disk: Disk) -> Iterator[Outcome]:
     """btrfs of several devices, and journals that lie elsewhere."""
     devices: dict[str, set[object]] = {}
@@ -153,7 +162,8 @@ def _filesystems(disk: Disk) -> Iterator[Outcome]:
                     f"A btrfs of {all_} devices has {here} of them here: it can't be mounted.",
                     f"btrfs 文件系统由 {all_} 个设备组成，本镜像中只有 {here} 个：无法挂载。",
                 ),
-                f"{volume.name}: btrfs {volume.signature.uuid}",
+                f"{volume.name}: btrfs {volume.signature.uuid}, device {details['device_number']}",
+                *_missing(disk, volume),
                 remedy=Text(
                     "On the source, `btrfs device remove /dev/sdb1 /` for each device of another disk, then"
                     " export"

@@ -105,7 +105,8 @@ def _import_version(name: str, package: str) -> str | None:
 
 def _btrfs() -> Item:
     purpose = Text(
-        "a reader of btrfs (AGPL); this version does not use it yet", "btrfs 读取器（AGPL）；此版本尚未使用"
+        "reads btrfs, without libguestfs (AGPL, hence an extra)",
+        "读取 btrfs，无需 libguestfs（AGPL，故为扩展）",
     )
     version = _import_version("dissect.btrfs", "dissect.btrfs")
     remedy = None if version is not None else Text.same(f"{sys.executable} -m pip install 'imgtool[btrfs]'")

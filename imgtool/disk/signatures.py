@@ -23,7 +23,8 @@ class Signature:
     free_blocks, total_inodes, free_inodes, incompat (names of features), external_journal.
     xfs: version (4 or 5), external_journal, block_size, total_blocks, free_blocks, inodes, free_inodes,
     agcount, incompat (names), ...
-    btrfs: devices, log_tree, total_bytes, used_bytes. vfat, ntfs, exfat: dirty. swap: hibernated.
+    btrfs: devices (how many), device_number, device_uuid, named_devices (number: UUID of those that the
+    superblock names), log_tree, total_bytes, used_bytes. vfat, ntfs, exfat: dirty. swap: hibernated.
     linux_raid_member: version, level, disks, name, data_start, data_size. crypto_LUKS: version.
     """
 

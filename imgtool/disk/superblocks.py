@@ -99,7 +99,10 @@ def _layouts() -> dict[str, Any]:
             devices=(0x88, Int64ul),
             sector_size=(0x90, Int32ul),
             incompat=(0xBC, Int64ul),
+            device_number=(0xC9, Int64ul),
             device_uuid=(0xC9 + 66, Bytes(16)),
+            array_size=(0xA0, Int32ul),
+            array=(0x32B, Bytes(2048)),
             label=(0x12B, Bytes(256)),
         ),
     }
@@ -183,13 +186,27 @@ def btrfs(blocks: Blocks, head: bytes) -> Signature | None:
     block = _layouts()["btrfs"].parse(data)
     details = {
         "devices": block.devices,
+        "device_number": block.device_number,
         "device_uuid": dashed(block.device_uuid),
+        "named_devices": _btrfs_devices(block.array[: block.array_size]),
         "log_tree": bool(block.log_root),
         "total_bytes": block.total_bytes,
         "used_bytes": block.used_bytes,
         "incompat": block.incompat,
     }
     return Signature("btrfs", dashed(block.uuid), words(block.label), details)
+
+
+def _btrfs_devices(array: bytes) -> dict[int, str]:
+    """Number and UUID of the devices that hold the chunk tree: some of the filesystem's, often all."""
+    found = {}
+    at = 17  # behind the key of the first chunk
+    while at + 48 <= len(array):
+        stripes = number(array, at + 44, 2)
+        for place in range(at + 48, min(at + 48 + 32 * stripes, len(array) - 31), 32):
+            found[number(array, place, 8)] = dashed(array[place + 16 : place + 32])
+        at += 48 + 32 * stripes + 17
+    return found
 
 
 def ntfs(blocks: Blocks, head: bytes) -> Signature | None:

@@ -6,8 +6,9 @@ identifier of a FAT directory entry. Names are str; bytes that are not UTF-8 com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from imgtool.disk.blocks import Blocks
 from imgtool.errors import CannotRead
@@ -25,12 +26,12 @@ MOST_NAMES = 200_000
 LONGEST_LINK = 65_536
 """Bytes of a symbolic link's target."""
 
-NO_READER = {
-    "btrfs": (
-        "This version can't read btrfs natively; the reader is planned as the extra imgtool[btrfs].",
-        "此版本无法直接读取 btrfs；读取支持将以扩展 imgtool[btrfs] 提供。",
-    ),
-}
+NO_BTRFS = Text(
+    "Reading btrfs needs an extra: pip install 'imgtool[btrfs]'; or install libguestfs, which reads it too:"
+    " apt-get install python3-guestfs libguestfs-tools.",
+    "读取 btrfs 需要扩展：pip install 'imgtool[btrfs]'；也可安装 libguestfs 读取："
+    "apt-get install python3-guestfs libguestfs-tools。",
+)
 
 
 class NotInGuest(CannotRead):
@@ -59,6 +60,24 @@ class Stat:
     gid: int
     size: int
     mtime: float
+
+
+@dataclass(frozen=True)
+class Subvolume:
+    """Of a btrfs. number: what subvolid= names; path: from the filesystem's top, "/" for the top itself."""
+
+    number: int
+    path: str
+    read_only: bool
+    snapshot: bool
+
+
+@dataclass(frozen=True)
+class Space:
+    """Of a filesystem, in bytes, as `df` counts."""
+
+    free: int
+    total: int
 
 
 class Filesystem(Protocol):
@@ -100,6 +119,31 @@ class Filesystem(Protocol):
         """At most `length` bytes of a file from `offset`; fewer at its end."""
 
 
+@runtime_checkable
+class MeasuresSpace(Protocol):
+    """A filesystem that knows more of its room than its superblock says."""
+
+    def space(self) -> Space:
+        """What is free, and of how much. Raises GuestReadFailed."""
+
+
+@runtime_checkable
+class HasSubvolumes(Protocol):
+    """A filesystem that holds several trees of files, of which one is mounted by default."""
+
+    subvolume: int
+    """The number of the one that this is seen from."""
+
+    def default_subvolume(self) -> int:
+        """The number of the one that is mounted where none is named."""
+
+    def subvolumes(self) -> list[Subvolume]:
+        """All of them. Raises GuestReadFailed."""
+
+    def at(self, subvolume: int) -> Filesystem:
+        """The same filesystem from the root of another one."""
+
+
 def damaged(what: str, where: str) -> GuestReadFailed:
     """A structure that contradicts its format. what: the structure; where: which one, and how."""
     return GuestReadFailed(
@@ -110,9 +154,17 @@ def damaged(what: str, where: str) -> GuestReadFailed:
     )
 
 
-def unsupported(type_: str, feature: str) -> GuestReadFailed:
+class Unsupported(GuestReadFailed):
+    """A feature of a filesystem that is not read natively; nothing says that it is damaged."""
+
+
+class NoReader(CannotRead):
+    """A filesystem that is not read natively at all, or not without what is not installed."""
+
+
+def unsupported(type_: str, feature: str) -> Unsupported:
     """A feature of a filesystem that this version does not read."""
-    return GuestReadFailed(
+    return Unsupported(
         Text(
             en=f"This version can't read {type_} with {feature}.",
             zh=f"此版本无法读取使用 {feature} 的 {type_}。",
@@ -137,10 +189,11 @@ def read_volume(blocks: Blocks, offset: int, length: int, what: str) -> bytes:
         ) from error
 
 
-def open_filesystem(volume: Volume) -> Filesystem:
+def open_filesystem(volume: Volume, beside: Sequence[Blocks] = ()) -> Filesystem:
     """The filesystem on a volume, by its signature.
 
-    Raises CannotRead that names what is missing when it has no reader here, GuestReadFailed when damaged.
+    beside: the other devices of a btrfs of several. Raises NoReader that names what is missing when it has
+    no reader here, Unsupported for features that it does not know, other GuestReadFailed when damaged.
     """
     type_ = volume.signature.type
     if type_ in ("ext2", "ext3", "ext4"):
@@ -159,8 +212,12 @@ def open_filesystem(volume: Volume) -> Filesystem:
         from imgtool.guest.ntfs import Ntfs
 
         return Ntfs(volume.blocks, uuid=volume.signature.uuid)
-    if type_ in NO_READER:
-        raise CannotRead(Text(*NO_READER[type_]))
+    if type_ == "btrfs":
+        try:
+            from imgtool.guest.btrfs import Btrfs
+        except ImportError as error:
+            raise NoReader(NO_BTRFS) from error
+        return Btrfs(volume.blocks, beside)
     if not type_:
         raise CannotRead(
             Text(
@@ -168,7 +225,7 @@ def open_filesystem(volume: Volume) -> Filesystem:
                 zh=f"{volume.name} 上没有可识别的文件系统。",
             )
         )
-    raise CannotRead(
+    raise NoReader(
         Text(
             en=f"This version has no reader for {type_}, which is on {volume.name}.",
             zh=f"此版本无法读取 {volume.name} 上的 {type_}。",

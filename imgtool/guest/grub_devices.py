@@ -84,12 +84,23 @@ class Devices:
         candidates = [mount.rstrip("/") + inside for mount in mounts]
         if volume is not None and volume.signature.type == "btrfs":
             # GRUB counts from the top of btrfs, the tree from the subvolume that is mounted: /@/boot,
-            # /@rootfs/boot
+            # /@rootfs/boot, /@/.snapshots/1/snapshot/boot
+            candidates += self._below_own_subvolume(inside)
             candidates += [mount.rstrip("/") + "/" + inside[1:].partition("/")[2] for mount in mounts]
             candidates.append(inside)
         if not mounts:
             candidates += [inside, "/boot" + inside]
         return next((it for it in candidates if self.tree.exists(it)), candidates[0])
+
+    def _below_own_subvolume(self, inside: str) -> list[str]:
+        from imgtool.guest.filesystem import HasSubvolumes
+        from imgtool.guest.subvolumes import own
+
+        if not isinstance(self.tree.filesystem, HasSubvolumes):
+            return []
+        here = own(self.tree.filesystem)
+        prefix = here.path.rstrip("/") + "/" if here else "/"
+        return [inside[len(prefix) - 1 :]] if inside.startswith(prefix) else []
 
     def _mounts(self, volume: Volume) -> list[str]:
         here = [mount for mount, mounted in self.tree.mounts.items() if mounted.name == volume.name]

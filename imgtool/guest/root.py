@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.errors import CannotRead
-from imgtool.guest.filesystem import Filesystem, GuestReadFailed, open_filesystem
+from imgtool.guest.filesystem import Filesystem, GuestReadFailed, HasSubvolumes, open_filesystem
 from imgtool.guest.holdings import Holding, holding, ostree_deployment
 from imgtool.guest.tree import NotInGuest, Tree
 from imgtool.text import Text
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from imgtool.disk.disk import Disk
     from imgtool.disk.volumes import Volume
     from imgtool.guest.fstab import FstabEntry
+
+    Opener = Callable[[Volume], Filesystem]
 
 LooksLike = Literal["data-disk", "boot-only", "installer", "empty", "encrypted", "unknown"]
 FSTAB_LIMIT = 1 << 20
@@ -40,9 +43,10 @@ class UnreadableMount:
 class Root:
     """A system: its files, and what became of its fstab.
 
-    agrees: its fstab names this very volume as `/`; missing_mounts: lines of fstab whose device is not on
-    this disk, so that nothing is laid over their mount points; assumed_mounts: mount points that fstab does
-    not name and that were filled by what is on the disk; fstab_problems: why fstab itself can't be read.
+    agrees: its fstab names this very volume as `/`; missing_mounts: lines of fstab whose device, or whose
+    subvolume, is not on this disk, so that nothing is laid over their mount points; assumed_mounts: mount
+    points that fstab does not name and that were filled by what is on the disk; fstab_problems: why fstab
+    itself can't be read.
     """
 
     family: Literal["linux", "windows"]
@@ -74,10 +78,20 @@ class RootSearch:
         return self.roots[0] if self.roots else None
 
 
+def open_natively(disk: Disk, volume: Volume) -> Filesystem:
+    """The filesystem on a volume of a disk; a btrfs with those of its devices that are on the disk.
+
+    Raises CannotRead.
+    """
+    beside = [it.blocks for it in disk.volumes if it is not volume and _same_btrfs(it, volume)]
+    return open_filesystem(volume, beside)
+
+
 @dataclass
 class _Found:
     """The search so far."""
 
+    open: Opener
     opened: list[tuple[Volume, Filesystem, Holding]] = field(default_factory=list)
     unreadable: list[tuple[Volume, Text]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
@@ -87,12 +101,15 @@ class _Found:
         for other, filesystem, _ in self.opened:
             if other is volume:
                 return filesystem
-        return open_filesystem(volume)
+        return self.open(volume)
 
 
-def find_roots(disk: Disk) -> RootSearch:
-    """Every system on the disk. What can't be read is named in the answer, not raised."""
-    found = _Found()
+def find_roots(disk: Disk, opener: Opener | None = None) -> RootSearch:
+    """Every system on the disk. What can't be read is named in the answer, not raised.
+
+    opener: opens the filesystem on a volume; natively, unless another one is given.
+    """
+    found = _Found(opener or partial(open_natively, disk))
     for volume in disk.volumes:
         _look(volume, found)
     roots = [
@@ -133,15 +150,38 @@ def _look(volume: Volume, found: _Found) -> None:
         found.unreadable.append((volume, reason))
         found.seen.append(f"{volume.name}: {type_}")
         return
+    first = next((it for it, _, _ in found.opened if _same_btrfs(it, volume)), None)
+    if first is not None:
+        found.seen.append(f"{volume.name}: btrfs, another device of the one on {first.name}")
+        return
     try:
-        filesystem = open_filesystem(volume)
+        filesystem = found.open(volume)
         holds = holding(Tree(filesystem, volume))
+        if type_ == "btrfs":
+            from imgtool.guest.subvolumes import with_system
+
+            filesystem, holds = with_system(filesystem, lambda view: Tree(view, volume), holds)
     except CannotRead as error:
         found.unreadable.append((volume, error.statement()))
         found.seen.append(f"{volume.name}: {type_}, unreadable")
         return
     found.opened.append((volume, filesystem, holds))
-    found.seen.append(f"{volume.name}: {type_}, {holds.words}")
+    found.seen.append(f"{volume.name}: {type_}{_subvolume(filesystem)}, {holds.words}")
+
+
+def _same_btrfs(one: Volume, other: Volume) -> bool:
+    return (
+        one.signature.type == other.signature.type == "btrfs" and one.signature.uuid == other.signature.uuid
+    )
+
+
+def _subvolume(filesystem: Filesystem) -> str:
+    if filesystem.type != "btrfs" or not isinstance(filesystem, HasSubvolumes):
+        return ""
+    from imgtool.guest.subvolumes import own
+
+    seen_from = own(filesystem)
+    return f" (subvolume {seen_from.path})" if seen_from and seen_from.path != "/" else ""
 
 
 def _root(disk: Disk, volume: Volume, filesystem: Filesystem, holds: Holding, found: _Found) -> Root | None:
@@ -196,7 +236,14 @@ def _with_mounts(
             missing.append(entry)
             continue
         try:
-            tree.mount(entry.mount_point, found.filesystem(there), there)
+            below = found.filesystem(there)
+            if below.type == "btrfs":
+                from imgtool.guest.subvolumes import mounted
+
+                below = mounted(below, entry.options)
+            tree.mount(entry.mount_point, below, there)
+        except NotInGuest:
+            missing.append(entry)
         except CannotRead as error:
             tree.mount_unreadable(entry.mount_point, error)
             unreadable.append(UnreadableMount(entry, there, error.statement()))

@@ -8,7 +8,7 @@ import pytest
 from imgtool.image import Image
 from imgtool.profiles import load_profile
 from imgtool.rules import Finding, Severity, Status, run
-from tests.disk.made import MIB, write
+from tests.disk.made import MIB, sparse, tool, write
 from tests.guest.made_disks import UUIDS, Part, disk_file, system
 
 OWN = f"UUID={UUIDS[0]} / ext4 defaults 0 1\n"
@@ -53,10 +53,11 @@ def test_a_disk_without_a_system_fails_and_says_which_mistake_it_looks_like(
 
 def test_a_root_that_may_be_on_a_volume_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
     path = disk_file(tmp_path, Part({"vmlinuz-6.1": "x", "grub/grub.cfg": "x"}), Part({}, "nothing"))
-    write(path, 25 * MIB + 65536 + 64, b"_BHRfS_M")
+    tool("mkfs.f2fs", "-q", "-f", volume := sparse(tmp_path / "f2fs", 64 * MIB))
+    write(path, 25 * MIB, volume.read_bytes()[: 4 * MIB])
     found = judge(path)
     assert found.status is Status.UNKNOWN
-    assert "imgtool[btrfs]" in found.message.en
+    assert "no reader for f2fs" in found.message.en
 
 
 def test_a_damaged_superblock_makes_it_unknown_and_not_absent(tmp_path: Path) -> None:

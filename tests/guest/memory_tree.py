@@ -21,6 +21,7 @@ class MemoryTree:
         self.files = {path: _content(content) for path, content in files.items()}
         self.mounts = mounts or {}
         self.unreadable: set[str] = set()
+        self.filesystem = None
         self.directories = {"/"}
         for path in files:
             folder = posixpath.dirname(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from imgtool.disk.blocks import RawBlocks
 from imgtool.disk.disk import Disk
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.root import find_roots
-from tests.disk.made import MIB, sparse, write
+from tests.disk.made import MIB, sparse, tool, write
 from tests.guest.made_disks import UUIDS, Part, disk_file, disk_of, folder_of, system
 from tests.guest.made_filesystems import make_ntfs
 
@@ -171,12 +172,30 @@ def test_a_system_that_is_all_in_usr_is_put_together_from_its_two_volumes(tmp_pa
 
 def test_a_volume_that_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -> None:
     path = disk_file(tmp_path, Part(BOOT), Part({}, "nothing"))
-    write(path, 25 * MIB + 65536 + 64, b"_BHRfS_M")
+    tool("mkfs.f2fs", "-q", "-f", volume := sparse(tmp_path / "f2fs", 64 * MIB))
+    write(path, 25 * MIB, volume.read_bytes()[: 4 * MIB])
     search = find_roots(Disk(RawBlocks(path)))
     assert search.root is None
     (volume, why), *others = search.unreadable
     assert (volume.name, others) == ("partition 2", [])
-    assert "imgtool[btrfs]" in why.en
+    assert "no reader for f2fs" in why.en
+
+
+@pytest.fixture
+def no_dissect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which the extra imgtool[btrfs] is not installed."""
+    for name in [name for name in sys.modules if name.startswith(("dissect", "imgtool.guest.btrfs"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "dissect", None)
+
+
+@pytest.mark.usefixtures("no_dissect")
+def test_btrfs_without_its_extra_is_unreadable_and_the_reason_is_how_to_install_it(tmp_path: Path) -> None:
+    tool("mkfs.btrfs", "-q", volume := sparse(tmp_path / "volume", 128 * MIB))
+    search = find_roots(Disk(RawBlocks(volume)))
+    ((_, why),) = search.unreadable
+    assert "pip install 'imgtool[btrfs]'" in why.en
+    assert "pip install 'imgtool[btrfs]'" in why.zh
 
 
 def test_etc_that_links_to_itself_makes_no_root_and_no_hang(tmp_path: Path) -> None:
