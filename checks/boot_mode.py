@@ -37,7 +37,8 @@ def boot_mode(image: Image) -> Iterator[Outcome]:
     The mode is set when an image is imported, and a machine made from it starts in no other (ref 09). BIOS
     runs the code in sector 0, which must find the rest of itself: GRUB behind the partition table or in a
     bios_grub partition, Windows and Syslinux in the active partition. UEFI runs a loader from the EFI system
-    partition. An image that was exported without its MBR cannot start (ref 06).
+    partition. An image that was exported without its MBR cannot start (ref 06). For a migration, which goes
+    into an instance that is there already, a disk that starts by UEFI alone is a warning unless declared.
 
     Evidence: whose boot code was found and where it goes on, the loaders with their machine. Example: `sector
     0: boot code of GRUB 2, continued at sector 1 (before the first partition)`. The fix is `grub-install`, or
@@ -77,7 +78,26 @@ def boot_mode(image: Image) -> Iterator[Outcome]:
             *found.evidence,
         )
         return
+    if image.target == "migrate" and declared is None and taken == ["uefi"] and _table_is_taken(image):
+        yield broken(
+            Text(
+                en="The disk starts by UEFI only: the instance that it goes into has to start by UEFI, too.",
+                zh="磁盘只能以 UEFI 启动：迁入的实例也必须以 UEFI 启动。",
+            ),
+            *found.evidence,
+            severity=Severity.WARNING,
+            remedy=Text(
+                en="Choose an instance made from an image that says UEFI, and declare it: --boot-mode uefi",
+                zh="请选择以“UEFI 版”镜像创建的实例，并声明：--boot-mode uefi",
+            ),
+        )
+        return
     yield kept(Text(en=f"The disk starts by {names}.", zh=f"磁盘可以 {names} 启动。"), *found.evidence)
+
+
+def _table_is_taken(image: Image) -> bool:
+    """Else disk.partition-table.allowed says what has to change, and this follows from it."""
+    return image.disk.table.kind in image.profile.disk.allowed(image.family, image.target)
 
 
 def _nothing(image: Image, found: BootMode) -> Outcome:

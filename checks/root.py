@@ -84,6 +84,7 @@ REMEDIES: dict[LooksLike, Text] = {
     Text("Operating system", "操作系统"),
     severity=Severity.ERROR,
     source="ref 01",
+    targets=("import", "migrate", "data-disk"),
     platform_code="RootPartitionNotFound",
     requires=("disk.partition-table",),
 )
@@ -94,13 +95,18 @@ def root(image: Image) -> Iterator[Outcome]:
     be read is looked at: a Linux root has /etc, the usual directories, and a release file, an init or an
     fstab; a Windows root has Windows/System32/config with its registry. What was found in place of a system
     names the mistake: a data disk, a boot partition alone, an installer, an empty disk. Where a volume that
-    may hold the root can't be read, the rule is undecided.
+    may hold the root can't be read, the rule is undecided. With `--target data-disk` it is the other way
+    round: a disk with a system on it is worth a warning, because that system is not judged and does not
+    start.
 
     Evidence: each volume and what it holds. Example: `partition 1: xfs, files (backups, lost+found)`.
     The fix is to export the right disk.
     """
     search = image.search
     seen = search.seen[:SHOWN]
+    if image.target == "data-disk":
+        yield _on_data_disk(search, seen)
+        return
     if search.root is not None:
         yield kept(_found(search.roots), *seen)
         return
@@ -165,6 +171,24 @@ def root_last(image: Image) -> Iterator[Outcome]:
     yield kept(
         Text("The root is the last partition and can grow.", "根分区是最后一个分区，可以扩容。"),
         _place(found.volume),
+    )
+
+
+def _on_data_disk(search: RootSearch, seen: tuple[str, ...]) -> Outcome:
+    if search.root is None:
+        return kept(
+            Text("There is no system on the disk, as on a data disk.", "磁盘上没有系统，符合数据盘。"), *seen
+        )
+    what = _found(search.roots)
+    return broken(
+        Text(f"{what.en} As a data disk it is not started.", f"{what.zh}作为数据盘时不会启动。"),
+        *seen,
+        severity=Severity.WARNING,
+        platform_code="",
+        remedy=Text(
+            "If the system is meant to start, check the image with --target import or --target migrate.",
+            "如果需要启动该系统，请使用 --target import 或 --target migrate 检查。",
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
@@ -24,6 +25,7 @@ STORAGE_SPACES = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
     Text("Needs no other disk", "不依赖其他磁盘"),
     severity=Severity.ERROR,
     source="ref 06",
+    targets=("import", "migrate", "data-disk"),
     requires=("disk.partition-table",),
 )
 def other_disks(image: Image) -> Iterator[Outcome]:
@@ -32,7 +34,8 @@ def other_disks(image: Image) -> Iterator[Outcome]:
     Only one disk is imported. An LVM group with a missing physical volume is not activated at boot, md
     arrays of level 0, 4, 5, 6 and 10 do not start without their members, a Windows dynamic disk belongs to a
     group of disks, a btrfs of several devices and a journal on another disk keep a filesystem from being
-    mounted. An md mirror with a member missing starts, degraded, hence a warning.
+    mounted. An md mirror with a member missing starts, degraded, hence a warning. Of a data disk everything
+    is a warning: the others may be migrated as well.
 
     Evidence: the group, array or filesystem, what is missing and what lies on it. Example: `volume group vg0
     lacks pv1 (/dev/sdb1)`. The fix is to move the data onto this disk on the source (`pvmove`, `mdadm`,
@@ -45,12 +48,25 @@ def other_disks(image: Image) -> Iterator[Outcome]:
         *_dynamic(disk),
         *_filesystems(disk),
     ]
-    yield from found
+    yield from map(_of_data_disk, found) if image.target == "data-disk" else found
     if not found:
         seen = [f"volume group {group.name}: complete" for group in disk.groups]
         yield kept(
             Text("Everything on this disk lies on this disk alone.", "磁盘内容不依赖其他磁盘。"), *seen
         )
+
+
+def _of_data_disk(outcome: Outcome) -> Outcome:
+    """No system starts from it, and the disks that it needs may come as data disks, too."""
+    remedy = outcome.remedy or Text.same("")
+    return replace(
+        outcome,
+        severity=Severity.WARNING,
+        remedy=Text(
+            f"Migrate the other disks as well, and attach all of them to one instance. Or: {remedy.en}",
+            f"请将其他磁盘一并迁移，并挂载到同一台实例。或者：{remedy.zh}",
+        ),
+    )
 
 
 def _group(group: VolumeGroup) -> Outcome:

@@ -51,7 +51,8 @@ class Status(str, Enum):
 class Outcome:
     """What a rule says of one thing: made with `kept`, `broken`, `undecided` or `not_judged`.
 
-    severity and platform_code, where given, stand for the rule's own; fixable: `imgtool fix` mends it.
+    severity and platform_code, where given, stand for the rule's own ("" for no code); fixable: `imgtool fix`
+    mends it.
     """
 
     kind: Literal["kept", "broken", "undecided", "not judged"]
@@ -423,7 +424,8 @@ def _finding(image: Image, this: Rule, outcome: Outcome) -> Finding:
         title=this.title,
         message=outcome.message,
         evidence=outcome.evidence,
-        platform_code=outcome.platform_code or this.platform_code,
+        platform_code=(this.platform_code if outcome.platform_code is None else outcome.platform_code)
+        or None,
         remedy=outcome.remedy,
     )
     if outcome.kind != "broken":

@@ -95,7 +95,8 @@ def guest_image(changes: dict[str, Any] | None = None, **how: Any) -> Any:
         family="linux",
         disk=held,
         profile=profile,
-        options=Options(boot_mode=how.get("boot_mode")),
+        options=Options(boot_mode=how.get("boot_mode"), target=how.get("target", "import")),
+        target=how.get("target", "import"),
         linux=LinuxGuest(root, held),  # type: ignore[arg-type]
         search=SimpleNamespace(root=how.get("found_root", root), unreadable=()),
     )
