@@ -5,7 +5,6 @@ Everything happens below the guest's root, chrooted by libguestfs: a link in the
 
 from __future__ import annotations
 
-import errno
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 PIECE = 2 << 20
 """Bytes of a message to the appliance; libguestfs takes 4 MiB."""
-_RETRY = (errno.EPERM, errno.EACCES)
 _LASTING = "ia"  # chattr's immutable and append-only
 
 
@@ -162,8 +160,6 @@ class ApplianceEditor:
                 change()
                 return
             except GuestfsError:
-                if self._handle.last_errno() not in _RETRY:
-                    raise
                 held = self._lasting(path)
                 if not held:
                     raise

@@ -154,11 +154,11 @@ class Draft:
             filesystem, node, folder = self.tree.place(parent or "/")
         except NotInGuest:
             return
-        if filesystem.lookup(node, name) is None:
-            return
         real = f"{folder.rstrip('/')}/{name}"
         if any(_is_below(point, real) for point in self.tree.mounts if point != "/"):
             raise CannotMend(Text(en=f"A volume is mounted at {real}.", zh=f"{real} 上挂载了卷。"))
+        if filesystem.lookup(node, name) is None:
+            return
         filesystem.unlink(node, name)
         self._note(Remove(real, mends=self.mending, why=why))
 

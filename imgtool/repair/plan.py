@@ -99,9 +99,14 @@ def make_plan(
             todo = [name for name in todo if name in fixes and fixes[name].late is late]
             if not todo:
                 break
+            known = len(draft.steps)
             for name in todo:
                 tried.add(name)
                 now = drafted(image, draft)
+                if len(draft.steps) > known:  # another fix may have mended it as well
+                    findings = tuple(run(now, rules, (name,)))
+                    if not _to_mend(findings, name, chosen):
+                        continue
                 why = _mend(fixes[name], now, draft, findings, wishes, asked=chosen is not None)
                 if why is not None:
                     reasons[name] = why

@@ -1,0 +1,131 @@
+"""`imgtool fix` as a command: what it refuses, what a plan looks like, and that nothing is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+
+from tests.cli.running import PROJECT, imgtool
+from tests.guest.made_disks import UUIDS, Part, disk_file, system
+
+DOCS = PROJECT / "docs"
+FSTAB = "/dev/sda1 / ext4 defaults 0 1\n/dev/vdb1 /data ext4 defaults 0 0\n"
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """A small Debian on ext4 whose fstab names disks; much else is missing from it."""
+    return disk_file(tmp_path, Part(system(FSTAB)))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def holds_to_schema(document: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(document)
+    schemas = {
+        name: json.loads((DOCS / name).read_text())
+        for name in ("fix-v1.schema.json", "report-v1.schema.json")
+    }
+    registry = Registry().with_resources((name, Resource.from_contents(it)) for name, it in schemas.items())
+    Draft202012Validator(schemas["fix-v1.schema.json"], registry=registry).validate(content)
+    (only,) = content["images"]
+    return dict(only)
+
+
+def test_a_plan_shows_diffs_and_changes_nothing(faulty: Path, tmp_path: Path) -> None:
+    before, there = digest(faulty), sorted(tmp_path.iterdir())
+    run = imgtool("fix", "--plan", faulty)
+    assert run.returncode == 1, run.stderr
+    assert "linux.fstab.data-disk" in run.stdout
+    assert "--- a/etc/fstab" in run.stdout
+    assert f"+UUID={UUIDS[0]} / ext4 defaults 0 1" in run.stdout
+    assert "Not mended:" in run.stdout
+    assert (digest(faulty), sorted(tmp_path.iterdir())) == (before, there)
+
+
+def test_a_plan_in_json_holds_to_its_schema(faulty: Path) -> None:
+    plan = holds_to_schema(imgtool("fix", "--plan", "--format", "json", faulty).stdout)
+    assert (plan["applied"], plan["after"], plan["output"]) == (False, None, None)
+    assert {step["mends"] for step in plan["steps"]} >= {"linux.fstab.data-disk", "linux.fstab.device-names"}
+    assert all(step["diff"] for step in plan["steps"] if step["action"] == "edit")
+    assert all(it["reason"] for it in plan["unmended"])
+
+
+def test_a_plan_speaks_chinese(faulty: Path) -> None:
+    said = imgtool("fix", "--plan", "--lang", "zh", faulty).stdout
+    assert "编辑" in said
+    assert "未修复" in said
+
+
+def test_only_and_skip_choose_rules(faulty: Path) -> None:
+    only = holds_to_schema(
+        imgtool("fix", "--plan", "-f", "json", "--only", "linux.fstab.data-disk", faulty).stdout
+    )
+    assert {step["mends"] for step in only["steps"]} == {"linux.fstab.data-disk"}
+    skip = holds_to_schema(imgtool("fix", "--plan", "-f", "json", "--skip", "linux.fstab", faulty).stdout)
+    assert not any(step["mends"].startswith("linux.fstab") for step in skip["steps"])
+    assert imgtool("fix", "--plan", "--only", "no.such.rule", faulty).returncode == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("-o", "{image}"),
+        ("-o", "{out}", "--in-place"),
+        ("-o", "{there}"),
+        ("-o", "{folder}/no/out.qcow2"),
+    ],
+    ids=["no output", "over itself", "two places", "existing", "no folder"],
+)
+def test_wrong_usage_is_told_before_anything_is_read(
+    faulty: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    there = tmp_path / "there.qcow2"
+    there.write_text("precious")
+    names = {"image": faulty, "out": tmp_path / "out.qcow2", "there": there, "folder": tmp_path}
+    run = imgtool("fix", faulty, *(word.format(**names) for word in arguments))
+    assert run.returncode == 2, run.stderr
+    assert there.read_text() == "precious"
+
+
+def test_an_image_without_a_system_can_not_be_repaired(tmp_path: Path) -> None:
+    empty = disk_file(tmp_path, Part({"data/x": "y"}))
+    run = imgtool("fix", "--plan", empty)
+    assert run.returncode == 3
+    assert "disk.root" in run.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"QFI\xfb" + bytes(100), b"\x00" * 4096])
+def test_what_is_no_image_is_said_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.qcow2"
+    path.write_bytes(content)
+    run = imgtool("fix", path, "-o", tmp_path / "out.qcow2")
+    assert run.returncode == 3, run.stderr
+    assert run.stderr.count("\n") == 1
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["x.qcow2"]
+
+
+def test_the_help_names_every_option() -> None:
+    said = imgtool("fix", "--help").stdout
+    for option in (
+        "--plan",
+        "--only",
+        "--skip",
+        "--rebuild-initramfs",
+        "--force-import",
+        "--virtio-win",
+        "--cloudbase-init",
+        "--cloud-init-packages",
+        "--in-place",
+        "--network",
+    ):
+        assert option in said
