@@ -67,6 +67,11 @@ class DraftTree(Tree):
         """What was kept of earlier answers may be wrong now."""
         self._places.clear()
 
+    def options_of(self, point: str) -> str:
+        """What the volume at a mount point is to be mounted with: a btrfs by its subvolume's number."""
+        number = getattr(self.laid[point], "subvolume", 0) if point in self.laid else 0
+        return f"subvolid={number}" if number else ""
+
     def volume_of(self, path: str) -> Volume:
         """The volume that a path without links lies on."""
         points = [point for point in self.mounts if _is_below(path, point)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgtool.guest.filesystem import Stat, unsupported
 
@@ -27,6 +27,12 @@ class DraftFilesystem:
         self._behind: dict[int, bytes] = {}
         self._links: dict[int, str] = {}
         self._next = -2
+
+    def __getattr__(self, name: str) -> Any:
+        """What only some filesystems have: a btrfs its subvolume and its measured room."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._below, name)
 
     @property
     def type(self) -> str:

@@ -68,10 +68,10 @@ class Device:
     options: str = ""
 
     @classmethod
-    def of(cls, volume: Volume) -> Device:
-        """The device of a volume."""
+    def of(cls, volume: Volume, options: str = "") -> Device:
+        """The device of a volume, and what it is mounted with."""
         number = volume.partition.number if volume.kind == "partition" and volume.partition else 0
-        return cls(volume.name, volume.kind, number, volume.signature.type, volume.signature.uuid)
+        return cls(volume.name, volume.kind, number, volume.signature.type, volume.signature.uuid, options)
 
 
 class GuestEditor(Protocol):

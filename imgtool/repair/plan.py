@@ -7,6 +7,7 @@ and what appears only then (a rule that was skipped for another's failure) is me
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from imgtool.image import Image
 from imgtool.lazy import preset
 from imgtool.repair.draft import CannotMend, Draft
 from imgtool.repair.editor import Device
+from imgtool.repair.labels import RULE, label_what_is_new
 from imgtool.repair.registration import Fix, Wishes, Work, discover
 from imgtool.rules import Finding, Rule, Severity, Status, run
 from imgtool.text import Text
@@ -111,12 +113,19 @@ def make_plan(
                 if why is not None:
                     reasons[name] = why
             findings = tuple(run(drafted(image, draft), rules))
+    if image.family == "linux" and RULE not in wishes.skipped:
+        with suppress(CannotRead):
+            label_what_is_new(drafted(image, draft).linux, draft)
+            findings = tuple(run(drafted(image, draft), rules))
     return Plan(
         before,
         findings,
         tuple(draft.steps),
         tuple(_unmended(findings, reasons, fixes, wanted)),
-        {point: Device.of(volume) for point, volume in draft.tree.mounts.items()},
+        {
+            point: Device.of(volume, draft.tree.options_of(point))
+            for point, volume in draft.tree.mounts.items()
+        },
     )
 
 
