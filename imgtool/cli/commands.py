@@ -12,14 +12,17 @@ _COMMANDS = (
     "convert",
     "doctor",
     "fix",
+    "import",
     "inspect",
+    "prepare",
     "sandbox",
     "upload",
 )
+_MODULES = {"import": "import_image"}  # no module may be called import
 
 
 class _Lazy(click.Group):
-    """A group whose command NAME is the object `command` of the module imgtool.cli.NAME."""
+    """A group whose command NAME is the object `command` of the module imgtool.cli.NAME (or of _MODULES)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -27,7 +30,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"imgtool.cli.{cmd_name}")
+        module = importlib.import_module(f"imgtool.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 
@@ -54,6 +57,7 @@ def imgtool() -> None:
 
     \b
     imgtool check customer.vmdk        the reasons, and the commands that mend it
+    imgtool prepare customer.vmdk …    the whole way to an image in the cloud
     imgtool check -h                   the options of a command
 
     \b

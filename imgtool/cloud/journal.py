@@ -39,9 +39,9 @@ class Journal:
     kind: what it is a journal of ("upload", "prepare").
     """
 
-    def __init__(self, path: Path, kind: str) -> None:
-        """Raises JournalFailed."""
-        self.path, self.kind = path, kind
+    def __init__(self, path: Path, kind: str, option: str = "--journal FILE") -> None:
+        """option: how to put it elsewhere. Raises JournalFailed."""
+        self.path, self.kind, self._option = path, kind, option
         self._lock = threading.Lock()
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -82,7 +82,7 @@ class Journal:
         for record in reversed(self.records):
             if record["event"] == event:
                 return record
-            if record["event"] == "forget" and event.startswith(record["prefix"] + "."):
+            if record["event"] == "forget" and _covers(record["prefix"], event):
                 return None
         return None
 
@@ -92,7 +92,9 @@ class Journal:
         yield from self.records[start + 1 :]
 
     def forget(self, prefix: str) -> None:
-        """Let the records of `prefix`.* count no more; they stay in the file. Raises JournalFailed."""
+        """Let the records of `prefix`.* ("": of everything) count no more; they stay. Raises
+        JournalFailed.
+        """
         self.add("forget", prefix=prefix)
 
     def remove(self) -> None:
@@ -173,7 +175,7 @@ class Journal:
             Text(
                 en=f"The journal {shown(self.path)} can't be written: {why}. Make room, or put it "
                 "elsewhere with "
-                "--journal FILE; nothing that was done is lost.",
+                f"{self._option}; nothing that was done is lost.",
                 zh=f"无法写入进度文件 {shown(self.path)}：{why}。请腾出空间，或用 --journal 文件 "
                 "指定其他位置；"
                 "已完成的进度不会丢失。",
@@ -192,6 +194,10 @@ class Journal:
                 "再删除该文件（或使用 --restart）。",
             )
         )
+
+
+def _covers(prefix: str, event: str) -> bool:
+    return not prefix or event.startswith(prefix + ".")
 
 
 def discard(path: Path) -> None:

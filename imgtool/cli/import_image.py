@@ -1,0 +1,155 @@
+"""`imgtool import`: make an image of an object that is already there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from imgtool.cli import cloud_options, options
+from imgtool.cli.session import Session
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.cloud.settings import Settings
+
+
+@click.command("import", short_help="Import an image from an object that is already there.")
+@click.argument("url", metavar="URL")
+@click.option("--name", metavar="NAME", required=True, help="What the image is to be called.")
+@click.option("--os-type", metavar="NAME", help="OsType, of the deployment's list.")
+@click.option("--os-version", metavar="VERSION", default="-", help="OsVersion, likewise.")
+@click.option("--architecture", metavar="NAME", default="x86_64", show_default=True, help="x86_64 or arm_64.")
+@click.option("--description", metavar="TEXT", default="", help="The image's description.")
+@click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="Declare a boot mode.")
+@click.option("--force-import", is_flag=True, help="Import without cloud-init (Force).")
+@click.option("--public-image", is_flag=True, help="Import a public image (PublicImage).")
+@click.option(
+    "--snapshot-size", metavar="GB", type=click.IntRange(1), help="Import a data disk as a snapshot."
+)
+@click.option("--dry-run", is_flag=True, help="Ask whether it would be taken, and do nothing.")
+@click.option("--no-wait", is_flag=True, help="Don't wait until the image is NORMAL.")
+@cloud_options.api
+@options.output("text", "json")
+@click.pass_obj
+def command(
+    session: Session,
+    /,
+    url: str,
+    *,
+    name: str,
+    snapshot_size: int | None,
+    format_: str,
+    output: Any,
+    force: bool,
+    no_color: bool,
+    **given: Any,
+) -> int:
+    """Import URL: a link that the platform can fetch, or cos://BUCKET-APPID/KEY, for which one is signed.
+
+    Name, quota and parameters are looked at first (DryRun); then the image is imported, and waited for.
+
+    \b
+    imgtool import cos://images-1250000000/web.qcow2 --name web-01 --os-type CentOS --os-version 7
+
+    \b
+    Exit code 5: the cloud refused, or found fault with the image; the code is explained.
+    """
+    from imgtool.cli.output import Output
+    from imgtool.cloud.credentials import credentials
+    from imgtool.cloud.extras import require
+    from imgtool.cloud.importing import require_name
+    from imgtool.errors import UsageError
+
+    out = Output(output, force)
+    require_name(name)
+    if snapshot_size is None and not given["os_type"]:
+        raise UsageError(
+            Text(
+                "Say which system it is: --os-type (and --os-version); `imgtool doctor --cloud` lists what "
+                "is taken.",
+                "请用 --os-type（与 --os-version）指定操作系统；imgtool doctor --cloud 可列出支持的系统。",
+            )
+        )
+    where = {
+        key: given.pop(key)
+        for key in ("region", "cos_endpoint", "cos_connect", "scheme", "ca_bundle", "cvm_endpoint")
+    }
+    settings = cloud_options.settings_of(where)
+    require("tencentcloud", "cloud")
+    from imgtool.cloud.cvm import Cvm
+
+    keys = credentials()
+    link = _link(url, settings, keys)
+    cvm = Cvm(settings, keys)
+    if snapshot_size is not None:
+        result = _snapshot(cvm, name, snapshot_size, link, given)
+    else:
+        result = _image(session, cvm, name, link, given)
+    if format_ == "json":
+        import json
+
+        out.write(json.dumps({"schema_version": 1, **result}, indent=2, ensure_ascii=False) + "\n")
+    else:
+        out.write(f"{result.get('image_id') or result.get('task_id') or 'DryRunOperation'}\n")
+    return 0
+
+
+def _link(url: str, settings: Settings, keys: Any) -> Any:
+    """() -> a link to fetch. Raises UsageError for what is none, Refusal for an object that is not there."""
+    from imgtool.cloud.address import address
+    from imgtool.cloud.failures import CloudFailure
+    from imgtool.cloud.store import store_for
+    from imgtool.errors import UsageError
+
+    if url.startswith(("http://", "https://")):
+        return lambda: url
+    if not url.startswith("cos://"):
+        raise UsageError(
+            Text(
+                "URL is http(s)://… or cos://BUCKET-APPID/KEY.",
+                "URL 须为 http(s)://… 或 cos://存储桶-APPID/键。",
+            )
+        )
+    store = store_for(address(url), settings, keys)
+    if store.stored() is None:
+        raise CloudFailure(
+            Text(en=f"There is no object {url}. Upload it first.", zh=f"对象 {url} 不存在。请先上传。")
+        )
+    return lambda: store.link(False)
+
+
+def _snapshot(cvm: Any, name: str, size: int, link: Any, given: dict[str, Any]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"SnapshotName": name, "SnapshotUrl": link(), "SnapshotSize": size}
+    if given["description"]:
+        parameters["SnapshotDescription"] = given["description"]
+    cvm.dry_run("ImportSnapshot", parameters)
+    if given["dry_run"]:
+        return {"dry_run": True}
+    return {"task_id": cvm.import_snapshot({**parameters, "SnapshotUrl": link()})}
+
+
+def _image(session: Session, cvm: Any, name: str, link: Any, given: dict[str, Any]) -> dict[str, Any]:
+    from imgtool.cloud.importing import Wanted, require_free, settle, wait_until_normal
+
+    require_free(cvm, name)
+    wanted = Wanted(
+        name=name,
+        os_type=given["os_type"],
+        os_version=given["os_version"],
+        architecture=given["architecture"],
+        description=given["description"],
+        force=given["force_import"],
+        boot_mode=given["boot_mode"],
+        public_image=given["public_image"],
+    )
+    settled = settle(cvm, wanted, link())
+    for note in settled.notes:
+        click.echo(session.say(note), err=True)
+    if given["dry_run"]:
+        return {"dry_run": True}
+    image_id = cvm.import_image({**settled.parameters, "ImageUrl": link()})
+    if given["no_wait"]:
+        return {"image_id": image_id, "state": "IMPORTING"}
+    click.echo(session.say(Text(f"{image_id}: importing", f"{image_id}：导入中")), err=True)
+    return {"image_id": image_id, "state": wait_until_normal(cvm, image_id).state}

@@ -1,0 +1,351 @@
+"""`imgtool prepare`: the whole way from an image file to an image in the cloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from imgtool.cli import cloud_options, options
+from imgtool.cli.session import Session
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.cloud.settings import Settings
+    from imgtool.cloud.store import Store
+    from imgtool.pipeline import Done
+    from imgtool.rules import Target
+    from imgtool.steps.step import Order, Run, Step
+
+_GIVEN = click.Path(path_type=Path, exists=True)
+_STEPS = ("check", "fix", "convert", "recheck", "rehearse", "account", "upload", "dry-run", "import", "wait")
+
+
+@click.command("prepare", short_help="Go the whole way: check, fix, convert, upload, import, wait.")
+@click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path, readable=False))
+@click.option("--bucket", metavar="NAME-APPID[/FOLDER]", help="Where the image is uploaded to, on its way.")
+@click.option("--name", metavar="NAME", help="What the image is to be called; up to 60 characters.")
+@click.option("--description", metavar="TEXT", default="", help="The image's description.")
+@click.option(
+    "--target",
+    type=click.Choice(["import", "migrate", "data-disk"]),
+    default="import",
+    show_default=True,
+    help="An image, an object for offline migration, or a snapshot of a data disk.",
+)
+@click.option(
+    "--plan", "plan_only", is_flag=True, help="Show the steps, with sizes and times, and do nothing."
+)
+@click.option("--until", type=click.Choice(_STEPS), help="Stop after this step.")
+@click.option("--yes", is_flag=True, help="Agree to the repairs beforehand.")
+@click.option("--no-fix", is_flag=True, help="Repair nothing: an image with errors ends the run.")
+@click.option("--rehearse", is_flag=True, help="Boot the image before it is uploaded.")
+@click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode to declare.")
+@click.option("--force-import", is_flag=True, help="Import without cloud-init (Force).")
+@click.option("--os-type", metavar="NAME", help="OsType, where what was found is not right.")
+@click.option("--os-version", metavar="VERSION", help="OsVersion, likewise.")
+@click.option("--public-read", is_flag=True, help="Upload for everybody to read, instead of signing a link.")
+@click.option("--keep-object", is_flag=True, help="Leave the uploaded object in the bucket.")
+@click.option(
+    "--bandwidth", metavar="RATE", help="For --plan: 100Mbps; what the last upload reached, by default."
+)
+@click.option(
+    "--work",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where journal and result lie; IMAGE.prepare.",
+)
+@click.option("--restart", is_flag=True, help="Forget what earlier runs did.")
+@click.option("--virtio-win", metavar="ISO", type=_GIVEN, help="The virtio drivers for Windows.")
+@click.option("--cloudbase-init", metavar="MSI|DIR", type=_GIVEN, help="cloudbase-init for Windows.")
+@click.option(
+    "--cloud-init-packages", metavar="DIR", type=_GIVEN, help="Packages to install cloud-init from."
+)
+@click.option(
+    "--profile",
+    metavar="NAME|FILE",
+    default="tce",
+    show_default=True,
+    help="The limits of the deployment that it goes to.",
+)
+@cloud_options.everything
+@options.output("text", "json", "markdown")
+@click.pass_obj
+def command(
+    session: Session,
+    /,
+    image: Path,
+    *,
+    bucket: str | None,
+    name: str | None,
+    plan_only: bool,
+    until: str | None,
+    yes: bool,
+    restart: bool,
+    bandwidth: str | None,
+    format_: str,
+    output: Path | None,
+    force: bool,
+    no_color: bool,
+    **given: Any,
+) -> int:
+    """Bring IMAGE into the cloud, and print the image's ID.
+
+    check, fix (shown and asked for, or --yes), convert to compressed qcow2, check again, upload, dry run,
+    import, wait until NORMAL. Stopped by a cut, a kill or a refusal, the same command goes on where it
+    was: nothing that still holds is done again, and nothing is imported twice.
+
+    \b
+    imgtool prepare customer.vmdk --bucket images-1250000000 --name web-01
+    imgtool prepare customer.vmdk --plan --bandwidth 100Mbps
+    imgtool prepare data.vhd --target data-disk --bucket images-1250000000 --name data-01
+
+    \b
+    Exit codes: 1 the image does not pass, or a repair was not agreed to; 5 the cloud refused or failed.
+    """
+    from imgtool.cli.output import Output
+    from imgtool.cloud.journal import Journal, discard
+
+    out = Output(output, force, [image])
+    settings = cloud_options.settings_of(
+        {key: given.pop(key) for key in list(given) if key in _SETTINGS}
+        | {"bandwidth": bandwidth, "bucket": bucket}
+    )
+    given["debug"] = session.debug
+    order = _order(image, name, settings, given, plan_only)
+    if plan_only:
+        return _show_plan(session, order, settings, out)
+    _make_folder(order.folder)
+    journal = order.folder / "journal"
+    if restart:
+        discard(journal)
+    with Journal(journal, "prepare", "--work DIR") as kept:
+        run = _run(session, order, settings, kept, yes)
+        return _go(session, run, until, out, format_)
+
+
+_SETTINGS = (
+    *(
+        "region",
+        "cos_endpoint",
+        "cos_connect",
+        "scheme",
+        "ca_bundle",
+        "cvm_endpoint",
+        "part_size",
+        "limit_rate",
+    ),
+)
+
+
+def _order(
+    image: Path, name: str | None, settings: Settings, given: dict[str, Any], plan_only: bool
+) -> Order:
+    """What is asked for, looked over before anything is done. Raises UsageError."""
+    from imgtool.cloud.address import address
+    from imgtool.cloud.importing import require_name
+    from imgtool.cloud.settings import byte_count, byte_rate
+    from imgtool.errors import UsageError
+    from imgtool.profiles import load_profile
+    from imgtool.repair.registration import Wishes
+    from imgtool.steps.step import Order
+
+    target: Target = given["target"]
+    bucket, work = settings.bucket, given["work"]
+    if not plan_only and not bucket:
+        raise UsageError(
+            Text("Say where to upload to: --bucket NAME-APPID.", "请用 --bucket 名称-APPID 指定上传位置。")
+        )
+    if name is None and not plan_only and target != "migrate":
+        raise UsageError(Text("Say what it is to be called: --name NAME.", "请用 --name 指定名称。"))
+    name = name or image.stem[:60] or "image"
+    require_name(name)
+    mode: Literal["bios", "uefi"] | None = given["boot_mode"]
+    key = f"cos://{bucket or 'bucket-1250000000'}".rstrip("/")
+    return Order(
+        image=image,
+        folder=work or image.with_name(f"{image.name[:200]}.prepare"),
+        profile=load_profile(given["profile"]),
+        address=str(address(f"{key}/", _object_name(name))),
+        name=name,
+        description=given["description"],
+        target=target,
+        boot_mode=mode,
+        force_import=given["force_import"],
+        os_type=given["os_type"],
+        os_version=given["os_version"],
+        fix=not given["no_fix"],
+        rehearse=given["rehearse"],
+        public_read=given["public_read"],
+        keep_object=given["keep_object"],
+        limit_rate=byte_rate(settings.limit_rate) if settings.limit_rate else 0,
+        part_size=byte_count(settings.part_size) if settings.part_size else None,
+        wishes=Wishes(
+            virtio_win=given["virtio_win"],
+            cloudbase_init=given["cloudbase_init"],
+            cloud_init_packages=given["cloud_init_packages"],
+        ),
+        debug=given["debug"],
+    )
+
+
+def _object_name(name: str) -> str:
+    """The object's name, of signs that need no escaping in a link."""
+    plain = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_.") else "-" for sign in name)
+    return f"imgtool-{plain.strip('.')}.qcow2"
+
+
+def _make_folder(folder: Path) -> None:
+    from imgtool.cloud.journal import JournalFailed
+    from imgtool.convert.output import shown
+
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise JournalFailed(
+            Text(
+                en=f"The folder {shown(folder)} can't be made: {error.strerror}. Give another one with "
+                "--work DIR.",
+                zh=f"无法创建目录 {shown(folder)}：{error.strerror}。请用 --work 指定其他目录。",
+            )
+        ) from error
+
+
+def _run(session: Session, order: Order, settings: Settings, journal: Any, yes: bool) -> Run:
+    from imgtool.cloud.address import address
+    from imgtool.cloud.credentials import Credentials, credentials
+    from imgtool.cloud.extras import require
+    from imgtool.cloud.store import store_for
+    from imgtool.convert.progress import shown_on_terminal
+    from imgtool.steps.step import Run
+
+    keys: list[Credentials] = []
+
+    def key() -> Credentials:
+        require("tencentcloud", "cloud")
+        if not keys:
+            keys.append(credentials())
+        return keys[0]
+
+    def store() -> Store:
+        require("qcloud_cos", "cloud")
+        return store_for(address(order.address), settings, key())
+
+    def cvm() -> Any:
+        found = key()
+        from imgtool.cloud.cvm import Cvm
+
+        return Cvm(settings, found)
+
+    return Run(
+        order=order,
+        journal=journal,
+        progress=shown_on_terminal(session.language),
+        say=lambda text: _tell(session, text),
+        agree=lambda: yes or _agreed(session),
+        make_store=store,
+        make_cvm=cvm,
+    )
+
+
+def _agreed(session: Session) -> bool:
+    import sys
+
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    return click.confirm(
+        session.say(Text("Make these repairs on a copy?", "在副本上执行这些修复？")), err=True
+    )
+
+
+def _go(session: Session, run: Run, until: str | None, out: Any, format_: str) -> int:
+    from imgtool import __version__
+    from imgtool.pipeline import Watcher, prepare
+    from imgtool.steps.report import as_json, as_markdown, outcome
+    from imgtool.steps.step import Halt
+
+    def begins(number: int, of: int, step: Step) -> None:
+        _tell(session, Text.same(f"[{number}/{of}] {session.say(step.title)}"))
+
+    def ends(done: Done) -> None:
+        word = Text("done earlier", "此前已完成") if done.kept else Text("done", "完成")
+        time_taken = "" if done.kept else f" ({done.seconds:.1f} s)"
+        _tell(session, Text.same(f"      {session.say(word)}{time_taken}"))
+
+    try:
+        prepared = prepare(run, until, Watcher(begins, ends))
+    except Halt as halt:
+        if halt.report is not None:
+            from imgtool.report.text import layout, plain
+
+            click.echo(plain(list(layout(halt.report, session.language, 100, False))), err=True)
+        raise
+    if format_ == "json":
+        out.write(as_json(run, prepared, __version__))
+    elif format_ == "markdown":
+        out.write(as_markdown(run, prepared, session.language))
+    else:
+        out.write(f"{outcome(prepared)}\n")
+    return 0
+
+
+def _show_plan(session: Session, order: Order, settings: Settings, out: Any) -> int:
+    from imgtool.cloud import bandwidth
+    from imgtool.cloud.address import address
+    from imgtool.cloud.settings import byte_rate
+    from imgtool.facts import facts_of
+    from imgtool.image import Image, Options
+    from imgtool.pipeline import steps_for
+    from imgtool.report.phrases import size
+    from imgtool.report.visible import cells
+    from imgtool.steps.estimate import estimates
+
+    with Image(order.image, order.profile, Options(order.target)) as image:
+        facts, _ = facts_of(image)
+        if facts["virtual_size"] is None:
+            image.disk.blocks  # noqa: B018 - says why it can't be read
+    place = address(order.address)
+    host = f"{place.bucket}.{settings.cos_endpoint}" if settings.cos_endpoint else ""
+    rate = byte_rate(settings.bandwidth) if settings.bandwidth else bandwidth.recall(host)
+    rows = []
+    total: float | None = 0.0
+    for each in estimates(order, steps_for(order), facts, rate):
+        total = None if total is None or each.seconds is None else total + each.seconds
+        rows.append(
+            (
+                session.say(each.title),
+                "" if each.size is None else size(each.size),
+                session.say(Text("unknown", "未知")) if each.seconds is None else _span(each.seconds),
+            )
+        )
+    width = max(cells(row[0]) for row in rows)
+    lines = [
+        f"{number:2}. {title}{' ' * (width - cells(title))}  {amount:>10}  {span:>10}"
+        for number, (title, amount, span) in enumerate(rows, start=1)
+    ]
+    if total is None:
+        note = Text(
+            "The bandwidth is not known: give --bandwidth 100Mbps. Nothing was done.",
+            "带宽未知：请用 --bandwidth 100Mbps 指定。未执行任何操作。",
+        )
+    else:
+        at = f" ({size(rate)}/s)" if rate else ""
+        note = Text(
+            f"About {_span(total)} in all{at}. Nothing was done.",
+            f"预计共 {_span(total)}{at}。未执行任何操作。",
+        )
+    out.write("\n".join([*lines, session.say(note)]) + "\n")
+    return 0
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _tell(session: Session, text: Text) -> None:
+    from imgtool.report.visible import visible
+
+    click.echo(visible(session.say(text)), err=True)

@@ -1,0 +1,167 @@
+"""fix and convert: what is to be mended is shown and agreed to; then a compressed qcow2 is made, mended
+on the way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from imgtool.errors import CannotRead
+from imgtool.steps.judging import request_of
+from imgtool.steps.step import Halt, Result, Run, file_identity
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.disk.probe import ImageFile
+    from imgtool.repair.plan import Plan
+
+
+class Fix:
+    """Plan the repair, show it, ask. Nothing is changed yet."""
+
+    name = "fix"
+    title = Text("Plan the repair", "制定修复计划")
+
+    def inputs(self, run: Run) -> Any:
+        return [run.results["check"], repr(run.order.wishes)]
+
+    def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
+        return True
+
+    def do(self, run: Run) -> Result:
+        if not run.results["check"]["errors"] and run.results["check"]["verdict"] == "pass":
+            return {"steps": 0}
+        plan = planned(run, run.order.image)
+        from imgtool.repair.report import plan_lines
+        from imgtool.report.text import plain
+        from imgtool.rules import verdict
+
+        rules = request_of(run).rules
+        shown = {
+            language: plain(list(plan_lines(plan, cast("Any", language), 100, rules)))
+            for language in ("en", "zh")
+        }
+        run.say(Text(shown["en"], shown["zh"]))
+        if verdict(plan.expected) != "pass":
+            left = ", ".join(dict.fromkeys(it.finding.id for it in plan.unmended)) or "?"
+            raise Halt(
+                Text(
+                    en=f"What is wrong can't all be mended from here: {left}. See the reasons above.",
+                    zh=f"存在无法自动修复的问题：{left}。原因见上。",
+                )
+            )
+        if plan.steps and not run.agree():
+            raise Halt(
+                Text(
+                    en="The repair was not agreed to; nothing was changed. --yes agrees beforehand.",
+                    zh="未同意修复，未做任何更改。可用 --yes 预先同意。",
+                )
+            )
+        return {"steps": len(plan.steps)}
+
+
+class Convert:
+    """Make the image that goes up: a compressed qcow2, with the repairs in it, verified."""
+
+    name = "convert"
+    title = Text("Make a compressed qcow2", "生成压缩的 qcow2")
+
+    def inputs(self, run: Run) -> Any:
+        return [file_identity(run.order.image), run.results["fix"]["steps"], run.order.profile.name]
+
+    def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
+        return run.begun or file_identity(run.product) == result["identity"]
+
+    def do(self, run: Run) -> Result:
+        from imgtool.convert.engine import Request, convert
+
+        order = run.order
+        request = Request(to="qcow2", compress=True, force=True)
+        if run.results["fix"]["steps"]:
+            from imgtool.repair.apply import apply
+
+            plan = planned(run, order.image)
+            done = apply(
+                order.image,
+                run.product,
+                plan,
+                request=request,
+                profile=order.profile,
+                replan=lambda file: planned(run, file.path, file),
+                progress=run.progress,
+            ).converted
+        else:
+            done = convert(order.image, run.product, request, order.profile, run.progress)
+        for note in done.notes:
+            run.say(note)
+        return {
+            "identity": file_identity(run.product),
+            "file_size": done.file_size,
+            "virtual_size": done.virtual_size,
+            "sha256": done.sha256,
+            "crc64": done.crc64,
+        }
+
+
+class Rehearse:
+    """Boot the image on the platform's virtual hardware until it asks for a login."""
+
+    name = "rehearse"
+    title = Text("Boot it on virtio hardware", "在 virtio 虚拟硬件上试启动")
+
+    def inputs(self, run: Run) -> Any:
+        return [run.results["convert"]["identity"], run.order.boot_mode]
+
+    def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
+        return True
+
+    def do(self, run: Run) -> Result:
+        from imgtool.rehearsal.boot import boot
+
+        run.progress.begin(self.title, None)
+        booted = boot(run.product, run.order.profile, mode=run.order.boot_mode)
+        if booted.login is None:
+            tail = "\n".join(booted.console[-15:])
+            raise Halt(
+                Text(
+                    en=f"The image does not boot to a login prompt. Its console ends so:\n{tail}",
+                    zh=f"镜像未能启动到登录提示符。控制台末尾内容：\n{tail}",
+                )
+            )
+        return {"login_s": round(booted.login, 1)}
+
+
+def planned(run: Run, path: Path, file: ImageFile | None = None) -> Plan:
+    """The repair plan, made in a process of its own. file: where it is known already (an overlay)."""
+    from imgtool.cli.workers import LONGEST, Crashed, in_processes
+    from imgtool.errors import ImgtoolError
+    from imgtool.image import Image
+    from imgtool.lazy import preset
+    from imgtool.repair.plan import make_plan
+
+    request = request_of(run)
+
+    def made(it: Path) -> Any:
+        with Image(it, request.profile, request.options) as image:
+            if file is not None:
+                preset(image, file=file)
+            try:
+                return make_plan(image, request.rules, run.order.wishes)
+            except ImgtoolError as error:
+                return error.statement()
+
+    limit = math.inf if run.order.debug else LONGEST
+    (answer,) = in_processes(made, [path], debug=run.order.debug, limit=limit)
+    if isinstance(answer, Text):
+        raise CannotRead(answer)
+    if isinstance(answer, Crashed):
+        raise CannotRead(
+            Text(
+                en=f"imgtool crashed while it planned the repair ({answer.cause}). Please report it.",
+                zh=f"imgtool 在制定修复计划时崩溃（{answer.cause}）。请反馈此问题。",
+            )
+        )
+    return cast("Plan", answer)
