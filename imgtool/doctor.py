@@ -36,6 +36,12 @@ _PROGRAMS = (
         False,
         Text("converts images; --deep", "用于格式转换与 --deep"),
     ),
+    (
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        False,
+        Text("boots images (rehearse)", "启动镜像（rehearse）"),
+    ),
 )
 
 

@@ -137,6 +137,8 @@ class Finding:
     fixable: bool = False
     because: str | None = None
     """The rule, already reported, whose reason for `unknown` is this one's reason as well."""
+    time_s: float | None = None
+    """Seconds since power-on, for what a boot showed."""
 
 
 def rule(

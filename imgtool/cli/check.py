@@ -57,6 +57,7 @@ FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
 )
 @click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared.")
 @click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
+@click.option("--rehearse", is_flag=True, help="Also boot each image, as `imgtool rehearse` does.")
 @click.option("--deep", is_flag=True, help="Also run what takes long (qemu-img check).")
 @click.option(
     "--engine",
@@ -91,6 +92,7 @@ def command(
     ignore: tuple[str, ...],
     boot_mode: Literal["bios", "uefi"] | None,
     force_import: bool,
+    rehearse: bool,
     deep: bool,
     engine: str,
     jobs: int,
@@ -129,6 +131,13 @@ def command(
                 zh=f"所选规则中没有一条适用于 --target {target} 的镜像。",
             )
         )
+    if rehearse and target == "data-disk":
+        raise UsageError(
+            Text(
+                en="A data disk does not boot: --rehearse does not go with --target data-disk.",
+                zh="数据盘无法启动：--rehearse 不能与 --target data-disk 同时使用。",
+            )
+        )
     request = Request(
         profile=limits,
         rules=in_play,
@@ -136,17 +145,36 @@ def command(
         options=Options(target, boot_mode, force_import, deep, session.debug),
         fail_on=Severity(fail_on),
     )
+    found = judged(images, request, jobs)
+    if rehearse:
+        found = _rehearsed(images, found, request, session)
     if format_ == "text":
-        reports = _as_text(_judged(images, request, jobs), out, session, verbose=verbose, no_color=no_color)
+        reports = as_text(found, out, session, verbose=verbose, no_color=no_color)
     else:
-        reports = list(_judged(images, request, jobs))
-        out.write(_rendered(format_, reports, session))
+        reports = list(found)
+        out.write(rendered(format_, reports, session))
     if out.path is not None:
-        _verdicts_to_stderr(reports, session)
+        verdicts_to_stderr(reports, session)
     return _exit_code(reports)
 
 
-def _judged(images: Sequence[Path], request: Request, jobs: int) -> Iterator[ImageReport]:
+def _rehearsed(
+    images: Sequence[Path], found: Iterator[ImageReport], request: Request, session: Session
+) -> Iterator[ImageReport]:
+    """In this process: a worker's bounds of memory and time are too narrow for a machine."""
+    from imgtool.cli.rehearse import tell_of
+    from imgtool.rehearsal.course import Rehearsal
+    from imgtool.rehearsal.judged import checked_and_rehearsed
+
+    how = Rehearsal(
+        request.options.boot_mode, force_import=request.options.force_import, tell=tell_of(session)
+    )
+    for path, report in zip(images, found, strict=True):
+        yield checked_and_rehearsed(path, report, request, how)
+
+
+def judged(images: Sequence[Path], request: Request, jobs: int) -> Iterator[ImageReport]:
+    """The report on each image, each judged in a process of its own."""
     from imgtool.cli.workers import LONGEST, Crashed, in_processes
     from imgtool.judging import judge, report_of_crash
 
@@ -156,7 +184,7 @@ def _judged(images: Sequence[Path], request: Request, jobs: int) -> Iterator[Ima
         yield report_of_crash(path, request, answer.cause) if isinstance(answer, Crashed) else answer
 
 
-def _as_text(
+def as_text(
     judged: Iterator[ImageReport],
     out: Output,
     session: Session,
@@ -191,7 +219,8 @@ def _as_text(
     return reports
 
 
-def _rendered(format_: str, reports: Sequence[ImageReport], session: Session) -> str:
+def rendered(format_: str, reports: Sequence[ImageReport], session: Session) -> str:
+    """The reports as one document in a form for programs or for documents."""
     import importlib
 
     from imgtool import __version__
@@ -202,7 +231,8 @@ def _rendered(format_: str, reports: Sequence[ImageReport], session: Session) ->
     return text
 
 
-def _verdicts_to_stderr(reports: Sequence[ImageReport], session: Session) -> None:
+def verdicts_to_stderr(reports: Sequence[ImageReport], session: Session) -> None:
+    """One line on each image, for the person whose report went into a file."""
     from imgtool.report.phrases import VERDICTS, verdict_line
     from imgtool.report.visible import one_line
 

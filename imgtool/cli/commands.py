@@ -15,6 +15,7 @@ _COMMANDS = (
     "import",
     "inspect",
     "prepare",
+    "rehearse",
     "sandbox",
     "upload",
 )
@@ -58,6 +59,7 @@ def imgtool() -> None:
     \b
     imgtool check customer.vmdk        the reasons, and the commands that mend it
     imgtool prepare customer.vmdk …    the whole way to an image in the cloud
+    imgtool rehearse image.qcow2       boot it on the platform's virtual hardware
     imgtool check -h                   the options of a command
 
     \b

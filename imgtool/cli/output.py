@@ -72,7 +72,10 @@ class Output:
 
     def write(self, text: str) -> None:
         """Write: at once to standard output, the pipe or the device; whole and then renamed to a file."""
-        content = text.encode("utf-8", "backslashreplace")
+        self.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+    def write_bytes(self, content: bytes) -> None:
+        """The same for what is no text."""
         if self.path is None:
             _to_standard_output(content)
         elif self._direct:

@@ -32,6 +32,7 @@ class Console:
         self.partial = ""
         self._kept: deque[str] = deque(maxlen=KEPT_LINES)
         self._log = _open(log) if log else None
+        self._logged = 0
         self._rest = b""
 
     def take(self, part: bytes) -> list[str]:
@@ -47,6 +48,11 @@ class Console:
         shown = [clean for line in lines if (clean := _overwritten(line)) != ""]
         self._kept.extend(shown)
         return shown
+
+    def restart(self) -> None:
+        """Begin anew with another power-on; the log goes on."""
+        self.received, self.partial, self._rest = 0, "", b""
+        self._kept.clear()
 
     @property
     def flooded(self) -> bool:
@@ -65,9 +71,10 @@ class Console:
             self._log = None
 
     def _to_log(self, part: bytes) -> None:
-        room = LONGEST_LOG - self.received
+        room = LONGEST_LOG - self._logged
         if self._log is None or room <= 0:
             return
+        self._logged += len(part)
         self._log.write(part[:room])
         if len(part) >= room:
             self._log.write(b"\n[imgtool: the console said more; the rest is left out]\n")

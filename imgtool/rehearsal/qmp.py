@@ -18,6 +18,8 @@ from imgtool.errors import Stated
 from imgtool.text import Text
 
 ANSWER_TIMEOUT = 60.0  # seconds; the slowest answer is that of a QEMU that is starved of CPU
+READS_AT_ONCE = 4
+EVENTS_KEPT = 1000
 LONGEST_LINE = 16 * 1024 * 1024
 
 
@@ -78,9 +80,11 @@ class Qmp:
         return answer["return"]
 
     def events(self) -> list[Event]:
-        """What came since the last call; never waits."""
-        while not self._closed and select.select([self._socket], [], [], 0)[0] and self._receive():
-            pass
+        """What came since the last call; never waits. A guest that resets without end makes events without
+        end, so that only so much is read at a time."""
+        for _ in range(READS_AT_ONCE):
+            if self._closed or not select.select([self._socket], [], [], 0)[0] or not self._receive():
+                break
         events, self._events = self._events, []
         return events
 
@@ -108,6 +112,7 @@ class Qmp:
 
     def _sort(self, message: dict[str, Any]) -> None:
         if "event" in message:
-            self._events.append(Event(message["event"], message.get("data", {})))
+            if len(self._events) < EVENTS_KEPT:
+                self._events.append(Event(message["event"], message.get("data", {})))
         elif "return" in message or "error" in message:
             self._answers.append(message)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from imgtool.judging import CRASH
+from imgtool.rehearsal.stages import STAGES, Stage
 from imgtool.rules import Rule, discover
 
 _LAYERS = {
@@ -37,6 +38,13 @@ rule's id or the beginning of several (`linux.fstab`).
 
 `{CRASH}` is not a rule: it is reported, as `unknown`, when reading an image made imgtool itself crash.
 """
+_REHEARSAL = """
+## Rehearsal
+
+What `imgtool rehearse` and `imgtool check --rehearse` prove by booting the image. A failure that a rule
+above explains is reported under that rule's id, with the rule's own remedy for the guest; any other under the
+id here.
+"""
 
 
 def page(rules: Mapping[str, Rule]) -> str:
@@ -51,7 +59,14 @@ def page(rules: Mapping[str, Rule]) -> str:
     for layer, members in groups.items():
         parts.append(f"\n## {_title(layer)}\n")
         parts += ["\n" + "\n".join(_section(rule)) for rule in members]
+    parts.append(_REHEARSAL)
+    parts += [_stage(stage) for stage in STAGES.values()]
     return "".join(parts)
+
+
+def _stage(stage: Stage) -> str:
+    fails_as = f" Fails as `{stage.rule}`." if stage.rule else ""
+    return f"\n### {stage.id}\n\n{stage.title.en} · {stage.title.zh}\n\n{stage.explanation}{fails_as}\n"
 
 
 def paragraphs(docstring: str) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from imgtool.report.model import ImageReport, Report, kind
+from imgtool.report.model import BootRecord, ImageReport, Report, data_url, kind
 from imgtool.report.phrases import (
+    CONSOLE,
     EVIDENCE,
     HOW_TO_FIX,
     LABELS,
     VERDICTS,
     alike_line,
+    boot_line,
     counted,
     quiet_line,
     summary,
@@ -42,6 +44,8 @@ pre { background: var(--soft); padding: .5rem .7rem; border-radius: .3rem; overf
 .label { color: var(--tone); } .dim { opacity: .75; }
 .fail, .error { --tone: var(--fail); } .warning { --tone: var(--warn); } .unknown { --tone: var(--open); }
 .note { --tone: var(--note); } .pass { --tone: var(--good); } .skip { --tone: var(--line); }
+figure { margin: 1rem 0; } figcaption { opacity: .75; }
+img { max-width: 100%; border: 1px solid var(--line); border-radius: .3rem; display: block; }
 table { border-collapse: collapse; width: 100%; }
 td { border-top: 1px solid var(--line); padding: .25rem .5rem; vertical-align: top; }
 @media print { pre { white-space: pre-wrap; } }
@@ -57,7 +61,8 @@ def render(report: Report, language: Language) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>{title}</title>
 <style>{_STYLE}</style>
 </head>
@@ -88,7 +93,22 @@ def _image(image: ImageReport, language: Language) -> Iterator[str]:
         yield f"<details><summary>{quiet_line(image.counts, language, hint=False)}</summary><table>"
         yield from (_row(finding, language) for finding in image.quiet)
         yield "</table></details>"
+    if image.boot is not None:
+        yield from _boot(image.boot, language)
     yield "</section>"
+
+
+def _boot(boot: BootRecord, language: Language) -> Iterator[str]:
+    """What a rehearsal leaves to look at: pictures, and the console's last lines."""
+    yield f'<p class="dim">{escape(boot_line(boot, language))}</p>'
+    for picture in boot.pictures:
+        caption = escape(picture.caption.say(language))
+        yield f'<figure><img src="{data_url(picture)}" alt="{caption}">'
+        yield f"<figcaption>{caption}</figcaption></figure>"
+    if boot.console:
+        yield f"<details open><summary>{CONSOLE.say(language)}</summary>"
+        yield _pre([one_line(row) for row in boot.console])
+        yield "</details>"
 
 
 def _finding(finding: Finding, language: Language, alike: list[str]) -> Iterator[str]:

@@ -35,7 +35,7 @@ def _escaped(text: str) -> str:
 
 
 def _image(image: ImageReport, language: Language) -> dict[str, Any]:
-    return {
+    content = {
         "path": image.path,
         "profile": image.profile,
         "target": image.target,
@@ -45,11 +45,21 @@ def _image(image: ImageReport, language: Language) -> dict[str, Any]:
         "facts": dict(image.facts),
         "findings": [finding_of(finding, language) for finding in image.findings],
     }
+    if image.boot is not None:
+        boot = image.boot
+        content["rehearsal"] = {
+            "accelerator": boot.accelerator,
+            "firmware": boot.firmware,
+            "architecture": boot.architecture,
+            "boots": boot.boots,
+            "console": list(boot.console),
+        }
+    return content
 
 
 def finding_of(finding: Finding, language: Language) -> dict[str, Any]:
     """One finding with the keys of the schema."""
-    return {
+    content: dict[str, Any] = {
         "id": finding.id,
         "status": finding.status.value,
         "severity": finding.severity.value,
@@ -60,3 +70,6 @@ def finding_of(finding: Finding, language: Language) -> dict[str, Any]:
         "remedy": finding.remedy.say(language) if finding.remedy else None,
         "fixable": finding.fixable,
     }
+    if finding.time_s is not None:
+        content["time_s"] = round(finding.time_s, 1)
+    return content

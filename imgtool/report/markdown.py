@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from imgtool.report.model import ImageReport, Report, kind
+from imgtool.report.model import BootRecord, ImageReport, Report, data_url, kind
 from imgtool.report.phrases import (
+    CONSOLE,
     EVIDENCE,
     HOW_TO_FIX,
     LABELS,
     VERDICTS,
     alike_line,
+    boot_line,
     counted,
     quiet_line,
     summary,
@@ -52,6 +54,20 @@ def _image(image: ImageReport, language: Language) -> Iterator[str]:
         if alike := image.alike(finding):
             yield _escaped(alike_line(alike, language, every=True))
             yield ""
+    if image.boot is not None:
+        yield from _boot(image.boot, language)
+
+
+def _boot(boot: BootRecord, language: Language) -> Iterator[str]:
+    yield _escaped(boot_line(boot, language))
+    yield ""
+    for picture in boot.pictures:
+        yield f"![{_escaped(picture.caption.say(language))}]({data_url(picture)})"
+        yield ""
+    if boot.console:
+        yield CONSOLE.say(language)
+        yield ""
+        yield from _fenced([one_line(row) for row in boot.console])
 
 
 def _finding(finding: Finding, language: Language) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +15,28 @@ from imgtool.text import Text
 
 # Worst first. What a broken rule of level `info` says comes after the warnings.
 _ORDER = {Status.FAIL: 0, Status.UNKNOWN: 1, Status.WARN: 2, Status.PASS: 4, Status.SKIP: 5}
-_LAYERS = ("image", "disk", "linux", "windows")
+_LAYERS = ("image", "disk", "linux", "windows", "rehearsal")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The guest's screen at one moment. png: the picture."""
+
+    caption: Text
+    png: bytes
+
+
+@dataclass(frozen=True)
+class BootRecord:
+    """What a rehearsal leaves to look at. accelerator: kvm or tcg; firmware: bios or uefi; boots: machines
+    powered on; console: the serial console's last lines."""
+
+    accelerator: str
+    firmware: str
+    architecture: str
+    boots: int
+    pictures: tuple[Picture, ...] = ()
+    console: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -22,7 +44,7 @@ class ImageReport:
     """One image.
 
     facts: as in docs/report-v1.schema.json. fail_on: the level at which it fails. lacks: what this machine
-    needs before the image can be judged.
+    needs before the image can be judged. boot: of a rehearsal.
     """
 
     path: str
@@ -35,6 +57,7 @@ class ImageReport:
     engine: str = "native"
     fail_on: Severity = Severity.ERROR
     lacks: Text | None = None
+    boot: BootRecord | None = None
 
     @property
     def worst_first(self) -> list[Finding]:
@@ -75,6 +98,11 @@ class Report:
 
     images: tuple[ImageReport, ...]
     tool_version: str = field(default="")
+
+
+def data_url(picture: Picture) -> str:
+    """A picture as a URL that holds it, so that a report needs no other file."""
+    return "data:image/png;base64," + base64.b64encode(picture.png).decode()
 
 
 def kind(finding: Finding) -> str:

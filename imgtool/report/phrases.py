@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imgtool.report.model import ImageReport
+from imgtool.report.model import BootRecord, ImageReport
 from imgtool.text import Language, Text
 
 LABELS: Mapping[str, Text] = {
@@ -31,6 +31,7 @@ _COUNTED: Mapping[str, tuple[str, str, str]] = {
 NAMED_ALIKE = 4
 HOW_TO_FIX = Text("To fix:", "修复方法：")
 EVIDENCE = Text("Evidence:", "依据：")
+CONSOLE = Text("The serial console's last lines:", "串口控制台的最后输出：")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _BOOT_MODES = {"bios": "BIOS", "uefi": "UEFI", "bios+uefi": "BIOS + UEFI"}
 
@@ -113,6 +114,15 @@ def main_facts(facts: Mapping[str, Any], language: Language) -> list[str]:
     if system.get("arch") and system.get("arch") != "unknown":
         parts.append(system["arch"])
     return [str(part) for part in parts]
+
+
+def boot_line(boot: BootRecord, language: Language) -> str:
+    """On what a rehearsal booted the image."""
+    firmware, by = boot.firmware.upper(), boot.accelerator.upper()
+    return Text(
+        f"Booted under QEMU ({boot.architecture}, {firmware}, {by}): {boot.boots} of 2 boots.",
+        f"在 QEMU 中启动（{boot.architecture}，{firmware}，{by}）：共 2 次启动，完成 {boot.boots} 次。",
+    ).say(language)
 
 
 def alike_line(ids: list[str], language: Language, every: bool) -> str:

@@ -11,6 +11,7 @@ from imgtool.report.phrases import (
     LABELS,
     VERDICTS,
     alike_line,
+    boot_line,
     main_facts,
     quiet_line,
     verdict_line,
@@ -23,6 +24,7 @@ from imgtool.text import Language
 # Prose is not set wider than this, however wide the terminal.
 WIDEST = 110
 LONGEST_EVIDENCE = 400
+CONSOLE_LINES = 12
 _STYLES = {
     "error": "bold red",
     "unknown": "bold magenta",
@@ -74,6 +76,11 @@ def layout(image: ImageReport, language: Language, width: int, verbose: bool = F
         yield from (
             line("  ", (row, "dim")) for row in wrapped(quiet_line(counts, language, hint), width - 2)
         )
+    if image.boot is not None and (image.verdict != "pass" or verbose):
+        yield Line()
+        yield line("  ", (boot_line(image.boot, language), "dim"))
+        for row in image.boot.console[-CONSOLE_LINES:]:
+            yield line("    ", (one_line(row)[:LONGEST_EVIDENCE], "cyan"))
     if image.lacks is not None:
         yield Line()
         yield from (line("  ", row) for row in _prose(image.lacks.say(language), width - 2))

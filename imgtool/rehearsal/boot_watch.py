@@ -1,0 +1,250 @@
+"""One power-on, watched until it is up, has failed for certain, or had its time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from imgtool.rehearsal.console import Console
+from imgtool.rehearsal.emulator import Emulator, Said
+from imgtool.rehearsal.guest_script import MARK, parse
+from imgtool.rehearsal.instance import Instance
+from imgtool.rehearsal.metadata import MetadataService
+from imgtool.rehearsal.picture import text_mode
+from imgtool.rehearsal.qmp import EmulatorFailed
+from imgtool.rehearsal.setting import NoRoom
+from imgtool.rehearsal.signs import Sign
+from imgtool.rehearsal.watch import Sighting, Watch
+from imgtool.text import Text
+
+Kind = Literal["up", "failed", "timeout", "off", "loop", "menu", "silent", "no first boot"]
+RESETS = 3  # a guest may restart itself once or twice on its first boot (SELinux relabel, shim's fallback)
+LARGEST_OVERLAY = 16 * 1024**3  # bytes that a guest may write
+TURN = 0.5  # seconds
+LOOK = 3.0  # seconds between looks at the screen, while the console says nothing
+EVIDENCE_OF = re.compile(r"^\s*\d+\s+\d+\s+\d+\s+(\S+)$")  # /proc/partitions
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds. boot: from power-on until up; silence: of a boot that the static check holds for broken;
+    menu: at a boot menu without a countdown; first_boot: from the login prompt until the guest's report, and
+    `agreed` the same where the static check says that none will come."""
+
+    boot: float
+    silence: float
+    menu: float
+    first_boot: float
+    agreed: float
+
+    @classmethod
+    def of(cls, timeout: float | None, kvm: bool) -> Patience:
+        """A machine without KVM takes ten times as long, one with much to do another three times."""
+        slow = 1.0 if kvm else 3.0
+        boot = timeout or (180.0 if kvm else 900.0)
+        silence = min(10 * slow, boot / 2)
+        return cls(boot, silence, silence, 60 * slow, 7 * slow)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a boot ended, after how many seconds, and the sign that told."""
+
+    kind: Kind
+    age: float
+    sighting: Sighting | None = None
+
+
+class BootWatch:
+    """Watches one machine from power-on. broken: whether the static check finds a rule broken."""
+
+    def __init__(
+        self,
+        emulator: Emulator,
+        console: Console,
+        *,
+        patience: Patience,
+        broken: Callable[[str], bool],
+        instance: Instance,
+        overlay: Path,
+        service: MetadataService | None = None,
+    ) -> None:
+        self.emulator = emulator
+        self.console = console
+        self.watch = Watch(f"{MARK}-{instance.token} ")
+        self.seen_partitions: tuple[str, ...] | None = None
+        self.screen: list[str] = []
+        self._patience = patience
+        self._broken = broken
+        self._service = service
+        self._overlay = overlay
+        self._firmware = Console()
+        self._resets = 0
+        self._off = False
+        self._silent_since = 0.0
+        self._looked = 0.0
+        self._reported: float | None = None
+
+    def until_up(self, first_boot: bool) -> Ending:
+        """Watch until the guest is up: it asks for a login and, on a first boot, has reported.
+
+        Raises EmulatorFailed, NoRoom.
+        """
+        while True:
+            self.turn(TURN)
+            ending = self._ending(first_boot)
+            if ending is not None:
+                self.turn(0.1)  # what came with it
+                return ending
+
+    def until_off(self, limit: float) -> float | None:
+        """Watch until the guest has powered off; after how many seconds from now, None when it does not."""
+        began = self.emulator.age
+        while self.emulator.age - began < limit:
+            if self._off:
+                return self.emulator.age - began
+            self.turn(TURN)
+        return None
+
+    def turn(self, seconds: float) -> None:
+        """Take what the machine says in a while."""
+        said = self.emulator.wait(seconds)
+        age = self.emulator.age
+        if said.console:
+            self._silent_since = age
+            lines = self.console.take(said.console)
+            self.watch.lines(lines, self.console.partial, age)
+        if said.firmware:
+            self.watch.firmware(self._firmware.take(said.firmware), age)
+        self._note_events(said)
+        if age - max(self._silent_since, self._looked) >= LOOK:
+            self._looked = age
+            self._look_at_screen(age)
+            self._look_at_overlay()
+
+    def expect(self, pattern: re.Pattern[str], seconds: float) -> re.Match[str] | None:
+        """Wait until the end of the console matches, at most so long."""
+        until = self.emulator.age + seconds
+        while self.emulator.age < until and not self._off:
+            self.turn(TURN)
+            found = pattern.search("\n".join(self.console.tail(3)))
+            if found:
+                return found
+        return None
+
+    @property
+    def by_network(self) -> bool:
+        """Whether the guest reported over the metadata address."""
+        return self._service is not None and self._service.report is not None
+
+    @property
+    def report(self) -> dict[str, str]:
+        """What the guest's script told, by the metadata address or the serial port; empty when nothing."""
+        if self._service is not None and self._service.report is not None:
+            return parse(self._service.report)
+        told = parse(self.watch.told)
+        return told if "end" in told else {}
+
+    def _note_events(self, said: Said) -> None:
+        for event in said.events:
+            if event.name == "RESET" and event.data.get("guest"):
+                self._resets += 1
+            elif event.name == "SHUTDOWN":
+                self._off = True
+            elif event.name == "BLOCK_IO_ERROR" and event.data.get("nospace"):
+                raise NoRoom(
+                    Text(
+                        en=f"The storage of {self._overlay.parent} is full. Set TMPDIR to a folder with some "
+                        "GiB of room.",
+                        zh=f"{self._overlay.parent} 所在存储已满。请将 TMPDIR 设为有数 GiB 可用空间的目录。",
+                    )
+                )
+
+    def _look_at_screen(self, age: float) -> None:
+        """Read a screen in text mode: what has no serial console speaks there only."""
+        try:
+            if not text_mode(self.emulator.screenshot()):
+                return
+            self.screen = self.emulator.screen_text()
+        except EmulatorFailed:
+            return  # a board without VGA; and QEMU's end shows in the next turn
+        rows = [row for row in self.screen if row]
+        self.watch.lines(rows[:-1], rows[-1] if rows else "", age)
+
+    def _look_at_overlay(self) -> None:
+        if self._overlay.exists() and self._overlay.stat().st_blocks * 512 > LARGEST_OVERLAY:
+            raise NoRoom(
+                Text(
+                    en=f"The guest wrote more than {LARGEST_OVERLAY >> 30} GiB; the rehearsal was stopped.",
+                    zh=f"虚拟机写入超过 {LARGEST_OVERLAY >> 30} GiB，预演已停止。",
+                )
+            )
+
+    def _ending(self, first_boot: bool) -> Ending | None:
+        age, watch = self.emulator.age, self.watch
+        for sighting in list(watch.sightings.values()):
+            if self._is_the_end(sighting.sign):
+                if sighting.sign.asks:
+                    self._ask(sighting.sign.asks)
+                return Ending("failed", sighting.age, sighting)
+        if self._off:
+            return Ending("off", age)
+        if self._resets > RESETS:
+            return Ending("loop", age)
+        login = watch.reached.get("login")
+        if first_boot and self.report:
+            self._reported = age if self._reported is None else self._reported
+            # The report over the network comes behind that over the serial port, the login prompt about now.
+            if (login and self.by_network) or age - self._reported > self._patience.agreed:
+                return Ending("up", self._reported)
+        elif login and not first_boot:
+            return Ending("up", login.age)
+        elif login and self._no_first_boot(age - max(login.age, self._silent_since), age - login.age):
+            return Ending("no first boot", age)
+        silence = age - self._silent_since
+        if "kernel" not in watch.reached and silence > self._patience.menu and watch.menu is not None:
+            return Ending("menu", watch.menu)
+        if silence > self._patience.silence and self._never_starts():
+            return Ending("silent", age)
+        return Ending("timeout", age) if age > self._patience.boot else None
+
+    def _is_the_end(self, sign: Sign) -> bool:
+        return sign.weight == "end" or (sign.weight == "hint" and any(map(self._broken, sign.rules)))
+
+    def _no_first_boot(self, silence: float, since_login: float) -> bool:
+        """Whether a guest that asks for a login will not report any more."""
+        if "no data source" in self.watch.sightings:
+            return True
+        agreed = any(self._broken(rule) for rule in _NO_FIRST_BOOT)
+        return (agreed and silence > self._patience.agreed) or since_login > self._patience.first_boot
+
+    def _never_starts(self) -> bool:
+        return not self.watch.reached.keys() - {"firmware"} and any(map(self._broken, _NO_START))
+
+    def _ask(self, question: str) -> None:
+        """Ask a shell that stands open what the guest sees of its disks."""
+        self.expect(re.compile(r"[#>)] *$"), 5)
+        self.emulator.type(f"\n{question}\n")
+        before = self.console.received
+        self.expect(re.compile(r"(?!)"), 3)
+        if self.console.received > before:
+            rows = map(EVIDENCE_OF.match, self.console.tail(30))
+            self.seen_partitions = tuple(row.group(1) for row in rows if row)
+
+
+_NO_FIRST_BOOT = (
+    "linux.cloud-init.installed",
+    "linux.cloud-init.enabled",
+    "linux.cloud-init.datasource",
+    "linux.force-import.script",
+)
+_NO_START = (
+    "disk.partition-table",
+    "disk.boot-mode",
+    "disk.root",
+    "linux.bootloader",
+    "linux.kernel",
+)

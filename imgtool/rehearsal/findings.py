@@ -1,0 +1,220 @@
+"""What a rehearsal found, as findings of the report, in the order in which the boot came by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from imgtool.rehearsal.boot_watch import Ending
+from imgtool.rehearsal.handed_over import handed_over
+from imgtool.rehearsal.naming import Naming
+from imgtool.rehearsal.observed import Observed
+from imgtool.rehearsal.stages import STAGES
+from imgtool.rehearsal.watch import Seen
+from imgtool.rules import Finding, Rule, Severity
+from imgtool.text import Text
+
+SHUTDOWN_LIMIT = 120.0  # seconds
+_UNTIL_LOGIN = ("firmware", "loader", "kernel", "root", "login")
+# What the first boot says of itself is told as what became of what was handed over.
+_TOLD_ELSEWHERE = ("cloud-init fails", "no data source")
+_LOOK = Text(
+    "Look at the screenshot and the console's last lines; --timeout gives a slow boot more time.",
+    "请查看截图和控制台末尾输出；启动较慢时可用 --timeout 延长时限。",
+)
+_EXPLAINED_BY = {
+    "silent": ("disk.partition-table", "disk.boot-mode", "linux.bootloader", "linux.kernel"),
+    "menu": ("linux.bootloader",),
+}
+
+
+def findings_of(seen: Observed, rules: Mapping[str, Rule], statics: Mapping[str, Finding]) -> list[Finding]:
+    """All findings of a rehearsal. statics: those of the static check, by rule, the gravest of each."""
+    naming = Naming(rules, statics)
+    return [
+        *_until_login(seen, naming),
+        *_faults(seen, naming),
+        *handed_over(seen, naming),
+        *_console(seen, naming),
+        _shutdown(seen, naming),
+        _second_boot(seen, naming),
+    ]
+
+
+def _until_login(seen: Observed, naming: Naming) -> Iterator[Finding]:
+    first = seen.first
+    up = bool(first.report) or "login" in first.watch.reached
+    failed = False
+    for name in _UNTIL_LOGIN:
+        when = first.watch.when(name)
+        if when is not None or up:
+            yield _reached(name, when or Seen(first.ending.age, ""), seen, naming)
+        elif not failed:
+            failed = True
+            yield _not_reached(name, seen, naming)
+        else:
+            yield naming.skipped(name)
+
+
+def _reached(name: str, when: Seen, seen: Observed, naming: Naming) -> Finding:
+    within, report, mode = f"{when.age:.1f} s", seen.first.report, seen.mode.upper()
+    what = {
+        "firmware": Text(f"{mode} firmware started the boot loader", f"{mode} 固件启动了引导程序"),
+        "loader": Text("The boot loader started a kernel", "引导程序启动了内核"),
+        "kernel": _with("The kernel runs", "内核已运行", report.get("kernel") or when.name),
+        "root": _with("The root is mounted", "根文件系统已挂载", report.get("root", "")),
+        "login": _with("The system is up", "系统启动完成", seen.first.watch.login_host),
+    }[name]
+    return naming.passed(
+        name,
+        Text(f"{what.en}, {within} after power-on.", f"{what.zh}（加电后 {within}）。"),
+        evidence=[f"{within}: {when.line}"] if when.line else [],
+        age=when.age,
+    )
+
+
+def _with(en: str, zh: str, name: str) -> Text:
+    return Text(f"{en} ({name})", f"{zh}（{name}）") if name else Text(en, zh)
+
+
+def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
+    first = seen.first
+    ending, watch = first.ending, first.watch
+    if ending.sighting is not None:
+        return naming.sighted(ending.sighting, name, partitions=first.partitions)
+    stage = STAGES[name]
+    rules = _EXPLAINED_BY.get(ending.kind, ())
+    rule = next((it for it in rules if naming.is_broken(it)), stage.rule)
+    if ending.kind in ("off", "loop", "timeout") and not naming.is_broken(rule):
+        rule = stage.id  # nothing shows that it was this
+    last = watch.reached.get(watch.furthest)
+    evidence = [f"{last.age:.1f} s: {last.line}"] if last else []
+    evidence += [row for row in first.screen if row][-3:]
+    menu = Text(
+        "Give the menu a timeout: GRUB_TIMEOUT=1 in /etc/default/grub, then grub-mkconfig.",
+        "请为菜单设置超时：在 /etc/default/grub 中设置 GRUB_TIMEOUT=1，然后运行 grub-mkconfig。",
+    )
+    return naming.failed(
+        name,
+        _how_it_ended(ending),
+        remedy=menu if ending.kind == "menu" else _LOOK,
+        evidence=evidence,
+        age=ending.age,
+        rule=rule,
+    )
+
+
+def _how_it_ended(ending: Ending) -> Text:
+    within = f"{ending.age:.1f} s"
+    return {
+        "timeout": Text(
+            f"After {within} the boot had still not come this far.", f"{within} 后启动仍未到达该阶段。"
+        ),
+        "off": Text(
+            f"The machine powered itself off {within} after power-on.", f"虚拟机在加电 {within} 后自行关机。"
+        ),
+        "loop": Text(
+            f"The machine restarts over and over: four times within {within}.",
+            f"虚拟机反复重启：{within} 内重启四次。",
+        ),
+        "menu": Text(
+            f"A boot menu waits for a person, since {within} after power-on.",
+            f"启动菜单自加电 {within} 起一直等待人工选择。",
+        ),
+        "silent": Text(
+            f"Nothing happens after the firmware handed over; given up after {within}.",
+            f"固件交出控制权后没有任何动静，{within} 后放弃等待。",
+        ),
+    }.get(ending.kind, Text("The boot did not come this far.", "启动未到达该阶段。"))
+
+
+def _faults(seen: Observed, naming: Naming) -> Iterator[Finding]:
+    """Known failures that the boot survived."""
+    if seen.first.ending.sighting is not None:
+        return
+    for sighting in seen.first.watch.sightings.values():
+        if sighting.sign.weight != "fault" or sighting.sign.name in _TOLD_ELSEWHERE:
+            continue
+        severe = any(map(naming.is_broken, sighting.sign.rules))
+        yield naming.sighted(sighting, "login", severity=Severity.ERROR if severe else Severity.WARNING)
+
+
+def _console(seen: Observed, naming: Naming) -> Iterator[Finding]:
+    first = seen.first
+    if first.flooded:
+        yield naming.failed(
+            "console",
+            Text(
+                "The guest floods the serial console: more than 16 MiB in one boot.",
+                "虚拟机大量刷写串口控制台：单次启动超过 16 MiB。",
+            ),
+            remedy=Text(
+                "Take debug arguments off the kernel command line.", "请去掉内核命令行中的调试参数。"
+            ),
+            age=first.ending.age,
+            severity=Severity.WARNING,
+            rule=STAGES["console"].id,
+        )
+    elif first.silent_console and first.ending.kind in ("up", "no first boot"):
+        yield naming.failed(
+            "console",
+            Text(
+                "The guest does not use the serial console: a failed boot could only be seen on the screen.",
+                "虚拟机没有使用串口控制台：启动失败时只能在屏幕上查看。",
+            ),
+            remedy=Text(
+                "Add console=tty0 console=ttyS0,115200 to the kernel arguments.",
+                "请在内核参数中加入 console=tty0 console=ttyS0,115200。",
+            ),
+            age=first.ending.age,
+            severity=Severity.INFO,
+        )
+
+
+def _shutdown(seen: Observed, naming: Naming) -> Finding:
+    if not seen.pressed:
+        return naming.skipped("shutdown")
+    if seen.shutdown is not None:
+        taken = f"{seen.shutdown:.1f} s"
+        return naming.passed(
+            "shutdown",
+            Text(f"The power button shut the guest down in {taken}.", f"按下电源按钮后 {taken} 正常关机。"),
+        )
+    return naming.failed(
+        "shutdown",
+        Text(
+            f"The guest did not power off within {SHUTDOWN_LIMIT:.0f} s of the power button.",
+            f"按下电源按钮后 {SHUTDOWN_LIMIT:.0f} 秒内未关机。",
+        ),
+        remedy=Text(
+            "Install acpid, or let systemd-logind handle the power key (HandlePowerKey=poweroff).",
+            "请安装 acpid，或让 systemd-logind 处理电源键（HandlePowerKey=poweroff）。",
+        ),
+        severity=Severity.WARNING,
+    )
+
+
+def _second_boot(seen: Observed, naming: Naming) -> Finding:
+    ending, watch = seen.second, seen.second_watch
+    if ending is None or watch is None:
+        return naming.skipped("second-boot")
+    if ending.sighting is not None:
+        return naming.sighted(ending.sighting, "second-boot")
+    age = f"{ending.age:.1f} s"
+    login = watch.reached.get("login")
+    evidence = [login.line] if login else []
+    if ending.kind == "up" and watch.login_host in ("", seen.first.watch.login_host):
+        message = Text(f"It came up again, {age} after power-on.", f"再次启动成功（加电后 {age}）。")
+        return naming.passed("second-boot", message, evidence=evidence, age=ending.age)
+    return naming.failed(
+        "second-boot",
+        Text(
+            f"The second boot did not come up as the first did (given up after {age}).",
+            f"第二次启动未能像首次那样完成（{age} 后放弃）。",
+        ),
+        remedy=Text(
+            "Look at the console's last lines for what the first boot changed.",
+            "请查看控制台末尾输出，找出首次启动所做的更改。",
+        ),
+        evidence=evidence,
+        age=ending.age,
+    )

@@ -1,0 +1,43 @@
+"""All that one rehearsal showed, before it is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imgtool.rehearsal.boot_watch import Ending
+from imgtool.rehearsal.instance import Instance
+from imgtool.rehearsal.watch import Watch
+
+
+@dataclass(frozen=True)
+class FirstBoot:
+    """The first power-on. report: what the guest told of itself (imgtool.rehearsal.guest_script), by_network:
+    over the metadata address; partitions: what an emergency shell listed, None where none was asked;
+    refused: a login with the password was (force import); console_lines: how many it said; flooded: too many.
+    """
+
+    watch: Watch
+    ending: Ending
+    report: dict[str, str]
+    by_network: bool
+    partitions: tuple[str, ...] | None
+    refused: bool
+    silent_console: bool
+    flooded: bool
+    screen: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """shutdown: seconds from the power button to off, None when it was not pressed or did nothing;
+    second: how the second boot ended, None where there was none."""
+
+    instance: Instance
+    force_import: bool
+    mode: str
+    kvm: bool
+    first: FirstBoot
+    pressed: bool = False
+    shutdown: float | None = None
+    second: Ending | None = None
+    second_watch: Watch | None = None

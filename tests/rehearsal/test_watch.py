@@ -1,0 +1,128 @@
+"""Known failures by the words of those who print them, and how far a boot came."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgtool.rehearsal.signs import SIGNS
+from imgtool.rehearsal.stages import STAGES
+from imgtool.rehearsal.watch import Watch
+from imgtool.rules import discover
+
+SAID = {
+    "GRUB rescue": ["error: no such partition.", "Entering rescue mode...", "grub rescue> "],
+    "GRUB prompt": [
+        "GNU GRUB  version 2.06",
+        "   Minimal BASH-like line editing is supported. For the first",
+    ],
+    "GRUB finds no kernel": ["error: file `/boot/vmlinuz-6.1.0-56-cloud-amd64' not found."],
+    "GRUB finds no initramfs": ["error: file `/boot/initrd.img-6.1.0-56-cloud-amd64' not found."],
+    "GRUB password": ["Enter username: "],
+    "no UEFI loader": ['BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Not Found'],
+    "disk passphrase": ["Please unlock disk vda3_crypt: "],
+    "no root device for the kernel": [
+        "[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
+    ],
+    "kernel panic": ["[    3.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"],
+    "initramfs shell": [
+        "ALERT!  UUID=6a2d1f0e-5b1c-4d56-9c1e-2f60b4a1d201 does not exist.  Dropping to a shell!"
+    ],
+    "initramfs waits": ["Begin: Waiting for root file system ... "],
+    "dracut shell": ['Generating "/run/initramfs/rdsosreport.txt"'],
+    "dracut waits": ["[  190.1] dracut-initqueue[280]: Warning: dracut-initqueue: timeout, still waiting"],
+    "LVM group incomplete": ["  Couldn't find device with uuid 6Yk1Tn-Qxk-FzR2."],
+    "mount waits": ["[*     ] A start job is running for /dev/vdb1 (12s / 1min 30s)"],
+    "device timed out": ["[ TIME ] Timed out waiting for device /dev/vdb1."],
+    "emergency mode": ['You are in emergency mode. After logging in, type "journalctl -xb"'],
+    "fsck by hand": ["/dev/vda1: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY."],
+    "filesystem damage": ["[    5.1] EXT4-fs error (device vda1): ext4_lookup:1785: inode #2: comm init"],
+    "cloud-init fails": ["ModuleNotFoundError: No module named 'yaml'"],
+    "no data source": [
+        "[ 30.1] cloud-init[300]: Cloud-init v. 22.4.2 finished. Datasource DataSourceNone.  Up 30 s"
+    ],
+}
+FIRMWARE = {"no bootable device": ["No bootable device.  Retrying in 60 seconds."]}
+GOOD = """\
+SeaBIOS (version 1.16.2-debian-1.16.2-1)
+GNU GRUB  version 2.06-13+deb12u2
+The highlighted entry will be executed automatically in 1s.
+Loading Linux 6.1.0-56-cloud-amd64 ...
+Loading initial ramdisk ...
+[    0.000000] Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-12 12.2.0)
+Begin: Running /scripts/init-premount ... done.
+Begin: Mounting root file system ... Begin: Running /scripts/local-top ... done.
+/dev/vda1: clean, 20062/262144 files, 187374/1048320 blocks
+[    7.577495] EXT4-fs (vda1): mounted filesystem with ordered data mode. Quota mode: none.
+[    8.695453] systemd[1]: systemd 252.39-1~deb12u2 running in system mode (+PAM +AUDIT)
+Welcome to Debian GNU/Linux 12 (bookworm)!
+         Expecting device dev-ttyS0.device - /dev/ttyS0...
+[  OK  ] Started emergency.service - a unit of that name
+[  OK  ] Reached target cryptsetup.target - Local Encrypted Volumes.
+"""
+
+
+def test_every_sign_has_a_line_that_shows_it() -> None:
+    assert {sign.name for sign in SIGNS} == SAID.keys() | FIRMWARE.keys()
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_a_known_failure_is_recognised(name: str) -> None:
+    watch = Watch("mark ")
+    for line in SAID[name]:
+        watch.lines([], line, 1.0) if line.endswith(" ") else watch.lines([line], "", 1.0)
+    assert next(iter(watch.sightings)) == name
+
+
+def test_the_firmwares_log_is_read_for_its_own_failures_only() -> None:
+    watch = Watch("mark ")
+    watch.firmware([*FIRMWARE["no bootable device"], "Kernel panic - not syncing"], 1.0)
+    assert list(watch.sightings) == ["no bootable device"]
+
+
+def test_a_good_boot_shows_no_failure_and_all_stages() -> None:
+    watch = Watch("mark ")
+    watch.lines(GOOD.splitlines(), "vm-1 login: ", 9.0)
+    assert watch.sightings == {}
+    assert list(watch.reached) == ["firmware", "loader", "kernel", "root", "login"]
+    assert watch.reached["kernel"].name == "6.1.0-56-cloud-amd64"
+    assert watch.login_host == "vm-1"
+    assert watch.menu is None
+
+
+def test_dracuts_own_system_is_not_the_root() -> None:
+    watch = Watch("mark ")
+    watch.lines(["Welcome to CentOS Linux 7 (Core) dracut-033-572.el7 (Initramfs)!"], "", 2.0)
+    assert "root" not in watch.reached
+
+
+def test_a_later_stage_shows_the_earlier_ones_of_a_quiet_boot() -> None:
+    watch = Watch("mark ")
+    watch.lines([], "vm-1 login: ", 7.0)
+    seen = watch.when("kernel")
+    assert seen is not None
+    assert seen.age == 7.0
+
+
+def test_a_menu_without_a_countdown_waits() -> None:
+    watch = Watch("mark ")
+    watch.lines(
+        ["GNU GRUB  version 2.06", "Use the ^ and v keys to select which entry is highlighted."], "", 1.0
+    )
+    assert watch.menu == 1.0
+
+
+def test_only_lines_with_this_runs_mark_are_the_guests_report() -> None:
+    watch = Watch("imgtool-report-abc ")
+    watch.lines(["imgtool-report-abc hostname=vm", "imgtool-report-xyz hostname=other"], "", 1.0)
+    assert watch.told == ["hostname=vm"]
+
+
+@pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: sign.name)
+def test_a_sign_speaks_both_languages_and_names_rules(sign: object) -> None:
+    known = set(discover()) | {stage.id for stage in STAGES.values()}
+    later = {"linux.cloud-init.modules"}
+    assert set(sign.rules) <= known | later  # type: ignore[attr-defined]
+    for text in (sign.message, sign.remedy):  # type: ignore[attr-defined]
+        assert text.en
+        assert text.zh
+        assert text.en != text.zh
