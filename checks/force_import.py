@@ -115,7 +115,9 @@ def _applies(running: BootScript) -> Iterator[Outcome]:
 
 def _not_run(guest: LinuxGuest, script: BootScript) -> Outcome:
     commands = []
-    if "not executable" in script.why:
+    if "Windows line ends" in script.why:
+        commands.append(f"sed -i 's/\\r$//' {script.path}")
+    elif "not executable" in script.why:
         commands.append(f"chmod +x {script.path}")
     if script.service:
         service = guest.services.find(script.service)

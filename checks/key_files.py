@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead, ImgtoolError
+from imgtool.remedy import in_guest
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
 from imgtool.text import Text
 
@@ -24,7 +25,9 @@ CONFIGURATIONS = (
     "/boot/grub/grub.conf",
     "/boot/grub/menu.lst",
 )
+LINK = "/etc/grub2.cfg"
 GROUP_LIMIT = 1 << 20
+ACCOUNTS_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ def key_files(image: Image) -> Iterator[Outcome]:
     may read gives the password hashes away; a file that is missing or no regular file keeps the guest from
     booting or people from logging in (ref 06). What is right is what the distribution ships: shadow is 0000
     on RHEL and its kin, 0640 with group shadow on Debian, Ubuntu and SUSE. Files on a FAT volume have no
-    mode.
+    mode. passwd and shadow must have a line for root, and lines that end as Linux reads them; a link
+    /etc/grub2.cfg that leads nowhere is a warning, because GRUB's tools go by it.
 
     Evidence: type, mode and owner, as `ls -l` would show them. Example: `/etc/fstab: 0666 uid 0 gid 0`. The
     fix is the chown and chmod lines for this distribution. A boot loader's configuration that is not there
@@ -67,8 +71,63 @@ def key_files(image: Image) -> Iterator[Outcome]:
             outcome = undecided(error.statement())
         if outcome is not None:
             yield outcome
+    yield from _accounts(guest)
+    yield from _links(guest)
     if good:
         yield kept(Text("These files are as they should be.", "这些文件符合要求。"), *good)
+
+
+def _accounts(guest: LinuxGuest) -> Iterator[Outcome]:
+    """Root is there to log in as. CoreOS keeps its accounts elsewhere."""
+    if guest.release.family == "coreos":
+        return
+    for path in ("/etc/passwd", "/etc/shadow"):
+        try:
+            if not guest.tree.is_file(path):
+                continue
+        except CannotRead:
+            continue  # told above, as is a file that is not there
+        try:
+            data = guest.tree.read(path, ACCOUNTS_LIMIT)
+        except CannotRead as error:
+            yield undecided(error.statement())
+            continue
+        number, line = next(
+            ((n, it) for n, it in enumerate(data.split(b"\n"), start=1) if it.startswith(b"root:")), (0, b"")
+        )
+        if not line:
+            yield broken(
+                Text(f"{path} has no line for root.", f"{path} 中没有 root 的行。"),
+                f"{path}: {data.count(b':')} fields, none of root",
+                remedy=_restore(guest.tree, KeyFile(path)),
+                fixable=False,
+            )
+        elif line.endswith(b"\r"):
+            yield broken(
+                Text(
+                    f"{path} has Windows line ends: the last field of every line is not what it seems,"
+                    " and nobody"
+                    " logs in.",
+                    f"{path} 使用了 Windows 换行符：每行最后一个字段都会出错，导致无法登录。",
+                ),
+                f"{path}:{number}: ends in a carriage return",
+                remedy=in_guest(f"sed -i 's/\\r$//' {path}"),
+                fixable=False,
+            )
+
+
+def _links(guest: LinuxGuest) -> Iterator[Outcome]:
+    """/etc/grub2.cfg, by which grub2-mkconfig and grubby are told where the configuration is (ref 06)."""
+    tree = guest.tree
+    if guest.release.family in ("redhat", "suse") and tree.glob(LINK) and not tree.exists(LINK):
+        config = next((path for path in CONFIGURATIONS if tree.is_file(path)), "")
+        yield broken(
+            Text(f"{LINK} is a link that leads nowhere.", f"{LINK} 是一个失效的链接。"),
+            f"{LINK} -> {tree.readlink(LINK)[:200]}",
+            severity=Severity.WARNING,
+            remedy=in_guest(f"ln -sfn {config} {LINK}") if config else None,
+            fixable=False,
+        )
 
 
 def files_of(guest: LinuxGuest) -> list[KeyFile]:

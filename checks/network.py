@@ -146,6 +146,11 @@ def faults_of(found: Network, interface: Interface, by_cloud_init: bool) -> Iter
         )
     if interface.virtual:
         return
+    if interface.windows_line_ends:
+        yield Text(
+            "has Windows line ends, which are read as a part of every value",
+            "使用了 Windows 换行符，会被当作配置值的一部分",
+        )
     if interface.mac:
         yield Text(
             f"is bound to the hardware address {interface.mac[:60]} of the old machine",

@@ -94,8 +94,9 @@ def root(image: Image) -> Iterator[Outcome]:
     The platform looks for it and refuses an image without one (RootPartitionNotFound). Every volume that can
     be read is looked at: a Linux root has /etc, the usual directories, and a release file, an init or an
     fstab; a Windows root has Windows/System32/config with its registry. What was found in place of a system
-    names the mistake: a data disk, a boot partition alone, an installer, an empty disk. Where a volume that
-    may hold the root can't be read, the rule is undecided. With `--target data-disk` it is the other way
+    names the mistake: a data disk, a boot partition alone, an installer, an empty disk. Several systems on
+    one disk are a warning: the one that the boot loader starts is judged, the others are not. Where a volume
+    that may hold the root can't be read, the rule is undecided. With `--target data-disk` it is the other way
     round: a disk with a system on it is worth a warning, because that system is not judged and does not
     start.
 
@@ -106,6 +107,21 @@ def root(image: Image) -> Iterator[Outcome]:
     seen = search.seen[:SHOWN]
     if image.target == "data-disk":
         yield _on_data_disk(search, seen)
+        return
+    if len(search.roots) > 1:
+        yield broken(
+            _found(search.roots),
+            *seen,
+            severity=Severity.WARNING,
+            platform_code="",
+            remedy=Text(
+                "If another one is meant to start, make it the boot loader's default and check again;"
+                " else take the"
+                " systems that are not needed off the disk: the platform sets up one.",
+                "如果需要启动的是另一个系统，请将其设为引导程序的默认项后重新检查；否则请删除不需要的系统："
+                "平台只会初始化其中一个。",
+            ),
+        )
         return
     if search.root is not None:
         yield kept(_found(search.roots), *seen)

@@ -77,7 +77,10 @@ def _with_called(tree: Tree, text: str) -> str:
 
 
 def _not_executable(tree: Tree, path: str) -> str:
+    """Why the kernel would not start a script; "" where it would."""
     stat = tree.stat(path)
+    if tree.read(path, LARGEST_SCRIPT)[:258].split(b"\n")[0].endswith(b"\r"):
+        return f"{path}: Windows line ends, not executable"
     return "" if stat.mode & 0o111 else f"{path}: mode {stat.mode:04o}, not executable"
 
 

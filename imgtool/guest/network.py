@@ -37,6 +37,7 @@ class Interface:
     name: as the file has it, a pattern where it has one, "" for one known by its hardware address alone.
     method: how it gets IPv4; "ipv6": only IPv6; "none": no address of its own (a bridge's port, a bond's).
     mac: the hardware address that it is bound to. inside: the bridge, bond or team that it is a part of.
+    windows_line_ends: of a file whose reader takes the carriage return for a part of each value.
     at_boot: brought up without anyone asking. path, line: where it stands; line 0 for the whole file.
     """
 
@@ -50,6 +51,7 @@ class Interface:
     at_boot: bool = True
     inside: str = ""
     virtual: bool = False
+    windows_line_ends: bool = False
 
     @property
     def source(self) -> str:

@@ -47,6 +47,7 @@ def read_redhat(tree: Tree) -> list[Interface]:
                 mac=values.get("HWADDR", "").lower(),
                 at_boot=_yes(values.get("ONBOOT", "yes")),
                 inside=inside,
+                windows_line_ends=_windows(tree, path),
                 virtual=bool(
                     _VIRTUAL.fullmatch(values.get("TYPE", ""))
                     or _yes(values.get("VLAN", ""))
@@ -81,6 +82,7 @@ def read_suse(tree: Tree) -> list[Interface]:
                 path=path,
                 addresses=addresses,
                 mac=by_mac[1].lower() if by_mac else "",
+                windows_line_ends=_windows(tree, path),
                 at_boot=values.get("STARTMODE", "manual").lower()
                 in ("auto", "onboot", "boot", "on", "hotplug", "ifplugd", "nfsroot"),
                 virtual=any(
@@ -103,6 +105,11 @@ def _files(tree: Tree, folder: str) -> list[str]:
 def _values(tree: Tree, path: str) -> dict[str, str]:
     found = parse_os_release(tree.text_if_there(path, LARGEST_FILE) or "")
     return {key.upper(): value.strip() for key, value in found.items()}
+
+
+def _windows(tree: Tree, path: str) -> bool:
+    """The shell that reads it would have `dhcp` and a carriage return for a protocol."""
+    return b"\r\n" in tree.read(path, LARGEST_FILE)
 
 
 def _name(path: str) -> str:

@@ -26,6 +26,7 @@ class _Stanza:
     method: str
     path: str
     line: int
+    windows: bool
     options: dict[str, str] = field(default_factory=dict)
 
 
@@ -73,6 +74,7 @@ class _Reader:
         if depth > _DEEPEST or self.files > MOST_FILES:
             return
         stanza: _Stanza | None = None
+        windows = self.tree.is_file(path) and b"\r\n" in self.tree.read(path, LARGEST_FILE)
         for number, words in _lines(self.tree.text_if_there(path, LARGEST_FILE) or ""):
             if words[0] in ("source", "source-directory"):
                 stanza = None
@@ -84,7 +86,7 @@ class _Reader:
                 self.automatic.update(words[1:64])
             elif words[0] == "iface" and len(words) > 1:
                 family, method = (words[2], words[3]) if len(words) > 3 else ("inet", "inherits")
-                stanza = _Stanza(words[1], family, method, path, number)
+                stanza = _Stanza(words[1], family, method, path, number, windows)
                 if len(self.stanzas) < MOST_INTERFACES:
                     self.stanzas.append(stanza)
             elif words[0] in ("mapping", "rename") or words[0].startswith("allow-"):
@@ -136,6 +138,7 @@ def _interface(stanza: _Stanza, automatic: bool) -> Interface:
         line=stanza.line,
         addresses=(address,) if address else (),
         at_boot=automatic,
+        windows_line_ends=stanza.windows,
         virtual=bool(_VIRTUAL.fullmatch(stanza.name))
         or any(
             key.replace("-", "_") in ("bridge_ports", "bond_slaves", "vlan_raw_device")

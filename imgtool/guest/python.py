@@ -61,7 +61,8 @@ def shebang(start: bytes) -> list[str] | None:
     """The words of a script's first line after `#!`; None for what is no script."""
     if not start.startswith(b"#!"):
         return None
-    return start[2:258].split(b"\n", 1)[0].decode("utf-8", "replace").split()
+    line = start[2:258].split(b"\n", 1)[0].decode("utf-8", "replace").strip(" \t")
+    return [word for word in re.split(r"[ \t]+", line) if word]  # a carriage return is a part of the name
 
 
 def interpreter(tree: Tree, words: list[str]) -> str | None:

@@ -74,7 +74,9 @@ class RootSearch:
 
     @property
     def root(self) -> Root | None:
-        """The system that the disk starts, as far as can be told: one whose fstab agrees, else the first."""
+        """The system that the disk starts, as far as can be told: one whose fstab agrees, else the first;
+        where
+        that one's boot loader starts another, that."""
         return self.roots[0] if self.roots else None
 
 
@@ -120,12 +122,31 @@ def find_roots(disk: Disk, opener: Opener | None = None) -> RootSearch:
     if not roots:
         roots = list(_split_roots(disk, found))
     roots.sort(key=lambda root: not root.agrees)
+    if len(roots) > 1:
+        roots = _started_first(disk, roots)
     return RootSearch(
         roots=tuple(roots),
         unreadable=tuple(found.unreadable),
         looks_like=_looks_like(disk, found),
         seen=tuple(found.seen),
     )
+
+
+def _started_first(disk: Disk, roots: list[Root]) -> list[Root]:
+    """Of several systems, first the one that the boot loader of the first starts: it may be another's."""
+    from imgtool.guest.bootloader import read_bootloader
+    from imgtool.guest.devices import resolve
+
+    if roots[0].family != "linux":
+        return roots
+    try:
+        entry = read_bootloader(roots[0].tree, disk).default
+    except CannotRead:
+        return roots  # linux.bootloader says why
+    words = entry.arguments.split() if entry else []
+    named = next((word.removeprefix("root=") for word in words if word.startswith("root=")), "")
+    started = resolve(named, disk) if named else "unknown"
+    return sorted(roots, key=lambda root: root.volume is not started)
 
 
 def _look(volume: Volume, found: _Found) -> None:

@@ -100,3 +100,36 @@ def test_a_file_that_cannot_be_read_is_undecided_and_the_others_are_judged() -> 
     given = image(owned={"/etc/passwd": (0o666, 0, 0)})
     given.linux.tree.unreadable.add("/etc/shadow")
     assert sorted(level(key_files, outcome) for outcome in faults(given)) == ["error", "undecided"]
+
+
+def test_an_account_file_without_root_keeps_everyone_out() -> None:
+    outcome = fault(
+        image({"/etc/passwd": "daemon:x:1:1::/:/bin/false\n", "/etc/passwd-": "root:x:0:0::/root:\n"})
+    )
+    assert level(key_files, outcome) == "error"
+    assert "no line for root" in outcome.message.en
+    assert "cp -p /etc/passwd- /etc/passwd" in remedy(outcome)
+    assert "pwconv" in remedy(fault(image({"/etc/shadow": ""})))
+
+
+def test_windows_line_ends_in_an_account_file_are_an_error() -> None:
+    outcome = fault(image({"/etc/passwd": "root:x:0:0::/root:/bin/sh\r\n"}))
+    assert outcome.evidence == ("/etc/passwd:1: ends in a carriage return",)
+    assert remedy(outcome).endswith("sed -i 's/\\r$//' /etc/passwd")
+
+
+def test_coreos_keeps_its_accounts_elsewhere() -> None:
+    coreos = {"/etc/os-release": "ID=coreos\n", "/etc/passwd": "core:x:500:500::/home/core:/bin/bash\n"}
+    assert "error" not in levels(key_files, image(coreos))
+
+
+def test_the_link_that_grubs_tools_go_by_leads_somewhere() -> None:
+    files = {**REDHAT, "/etc/grub2.cfg": Link("../boot/grub2/grub.cfg")}
+    outcome = fault(image(files))
+    assert level(key_files, outcome) == "warning"
+    assert outcome.evidence == ("/etc/grub2.cfg -> ../boot/grub2/grub.cfg",)
+    assert remedy(outcome).endswith(f"ln -sfn {GRUB} /etc/grub2.cfg")
+    assert levels(
+        key_files,
+        image({**files, "/boot/grub2/grub.cfg": "x"}, owned={"/boot/grub2/grub.cfg": (0o600, 0, 0)}),
+    ) == ["kept"]

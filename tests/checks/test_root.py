@@ -27,9 +27,10 @@ def test_a_disk_with_a_system_passes_and_says_where_it_is(tmp_path: Path) -> Non
     assert found.evidence == ("partition 1: ext4, a Linux system", "partition 2: swap")
 
 
-def test_a_second_system_is_mentioned(tmp_path: Path) -> None:
+def test_a_second_system_is_a_warning_that_says_which_one_is_judged(tmp_path: Path) -> None:
     found = judge(disk_file(tmp_path, Part(system(OWN)), Part(system())))
-    assert found.status is Status.PASS
+    assert (found.status, found.severity, found.platform_code) == (Status.WARN, Severity.WARNING, None)
+    assert "A Linux system is on partition 1 (ext4); it is the one" in found.message.en
     assert "Other systems: partition 2 (Linux)" in found.message.en
 
 

@@ -115,6 +115,14 @@ def test_of_two_systems_the_one_whose_fstab_agrees_comes_first(tmp_path: Path) -
     assert [root.volume.name for root in search.roots] == ["partition 2", "partition 1"]
 
 
+def test_of_two_systems_the_one_that_the_boot_loader_starts_comes_first(tmp_path: Path) -> None:
+    menu = f"menuentry Debian {{\n  linux /boot/vmlinuz root=UUID={UUIDS[1]} ro\n}}\n"
+    first = system(f"UUID={UUIDS[0]} / ext4 defaults 0 1\n") | {"boot/grub/grub.cfg": menu}
+    second = system(f"UUID={UUIDS[1]} / ext4 defaults 0 1\n")
+    search = find_roots(disk_of(tmp_path, Part(first), Part(second)))
+    assert [root.volume.name for root in search.roots] == ["partition 2", "partition 1"]
+
+
 @pytest.mark.parametrize(
     ("parts", "looks_like"),
     [
