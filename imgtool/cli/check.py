@@ -162,12 +162,14 @@ def _rehearsed(
     images: Sequence[Path], found: Iterator[ImageReport], request: Request, session: Session
 ) -> Iterator[ImageReport]:
     """In this process: a worker's bounds of memory and time are too narrow for a machine."""
-    from imgtool.cli.rehearse import tell_of
+    from imgtool.convert.progress import shown_on_terminal
     from imgtool.rehearsal.course import Rehearsal
     from imgtool.rehearsal.judged import checked_and_rehearsed
 
     how = Rehearsal(
-        request.options.boot_mode, force_import=request.options.force_import, tell=tell_of(session)
+        request.options.boot_mode,
+        force_import=request.options.force_import,
+        progress=shown_on_terminal(session.language),
     )
     for path, report in zip(images, found, strict=True):
         yield checked_and_rehearsed(path, report, request, how)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from imgtool.cli import options
 from imgtool.cli.session import Session
 from imgtool.text import Text
-
-if TYPE_CHECKING:
-    from imgtool.rehearsal.course import Tell
 
 FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
 SUFFIXES = {
@@ -92,6 +88,7 @@ def command(
     """
     from imgtool.cli.check import as_text, judged, rendered, verdicts_to_stderr
     from imgtool.cli.output import Output
+    from imgtool.convert.progress import shown_on_terminal
     from imgtool.errors import UsageError
     from imgtool.image import Options
     from imgtool.judging import Request
@@ -122,7 +119,7 @@ def command(
         options=Options("import", boot_mode, force_import, debug=session.debug),
     )
     (checked,) = judged([image], request, 1)
-    how = Rehearsal(boot_mode, timeout, force_import, console, tell=tell_of(session))
+    how = Rehearsal(boot_mode, timeout, force_import, console, progress=shown_on_terminal(session.language))
     result = rehearsed(image, checked, request, how)
     if picture is not None and result.boot is not None and result.boot.pictures:
         picture.write_bytes(result.boot.pictures[-1].png)
@@ -135,13 +132,3 @@ def command(
     if out.path is not None:
         verdicts_to_stderr([result], session)
     return {"pass": 0, "fail": 1, "unknown": 3}[result.verdict]
-
-
-def tell_of(session: Session) -> Tell:
-    """Tells of each step on a terminal, and nothing in a pipe."""
-
-    def tell(step: Text) -> None:
-        if sys.stderr is not None and sys.stderr.isatty():
-            click.echo(session.say(step), err=True)
-
-    return tell

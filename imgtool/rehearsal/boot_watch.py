@@ -71,6 +71,7 @@ class BootWatch:
         instance: Instance,
         overlay: Path,
         service: MetadataService | None = None,
+        tick: Callable[[int], None] = lambda seconds: None,
     ) -> None:
         self.emulator = emulator
         self.console = console
@@ -80,6 +81,7 @@ class BootWatch:
         self._patience = patience
         self._broken = broken
         self._service = service
+        self._tick = tick
         self._overlay = overlay
         self._firmware = Console()
         self._resets = 0
@@ -113,6 +115,7 @@ class BootWatch:
         """Take what the machine says in a while."""
         said = self.emulator.wait(seconds)
         age = self.emulator.age
+        self._tick(int(age))
         if said.console:
             self._silent_since = age
             lines = self.console.take(said.console)

@@ -8,11 +8,12 @@ The image is not written to; of what the rehearsal makes nothing is left.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imgtool.convert.progress import Progress, Silent
 from imgtool.image import Image
 from imgtool.rehearsal import config_drive
 from imgtool.rehearsal.boot import how_to_boot
@@ -32,7 +33,6 @@ from imgtool.rules import Finding, Rule, Status
 from imgtool.text import Text
 
 CONSOLE_SHOWN = 40  # lines
-Tell = Callable[[Text], None]
 _PROMPT = re.compile(r"[#$] *$")
 _PASSWORD = re.compile(r"[Pp]assword: *$")
 _INCORRECT = re.compile(r"Login incorrect|Authentication failure")
@@ -46,7 +46,7 @@ class Rehearsal:
     mode: the boot mode that will be declared, None for the image's own; timeout: of one boot, in seconds,
     None for what fits this machine; force_import: the config drive has only os.conf, and there is no
     metadata service; console_log: where the whole serial console goes; second_boot: whether to go that far;
-    tell: told of each step, for a person who waits.
+    progress: told of each step and of the seconds it takes, for a person who waits.
     """
 
     mode: Mode | None = None
@@ -54,7 +54,7 @@ class Rehearsal:
     force_import: bool = False
     console_log: Path | None = None
     second_boot: bool = True
-    tell: Tell = field(default=lambda text: None)
+    progress: Progress = field(default_factory=Silent)
 
 
 def rehearse(
@@ -106,6 +106,7 @@ def rehearse(
             patience=Patience.of(how.timeout, kvm),
             statics=by_rule,
         )
+        opened.callback(how.progress.end)
         observed = course.run(machine)
     findings = findings_of(observed, rules, by_rule)
     record = BootRecord(
@@ -202,6 +203,7 @@ class _Course:
             instance=self._instance,
             overlay=self._disk.overlay,
             service=self._service,
+            tick=self._how.progress.at,
         )
 
     def _broken(self, rule: str) -> bool:
@@ -257,4 +259,4 @@ class _Course:
             self.pictures.append(Picture(caption, emulator.screenshot()))
 
     def _tell(self, en: str, zh: str) -> None:
-        self._how.tell(Text(en, zh))
+        self._how.progress.begin(Text(en, zh), None, "s")

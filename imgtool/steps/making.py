@@ -107,31 +107,36 @@ class Convert:
 
 
 class Rehearse:
-    """Boot the image on the platform's virtual hardware until it asks for a login."""
+    """Boot the image on the platform's virtual hardware, as `imgtool rehearse` does."""
 
     name = "rehearse"
     title = Text("Boot it on virtio hardware", "在 virtio 虚拟硬件上试启动")
 
     def inputs(self, run: Run) -> Any:
-        return [run.results["convert"]["identity"], run.order.boot_mode]
+        return [run.results["convert"]["identity"], run.order.boot_mode, run.order.force_import]
 
     def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
         return True
 
     def do(self, run: Run) -> Result:
-        from imgtool.rehearsal.boot import boot
+        from imgtool.rehearsal.course import Rehearsal
+        from imgtool.rehearsal.judged import rehearsed
+        from imgtool.steps.judging import judged, request_of
 
-        run.progress.begin(self.title, None)
-        booted = boot(run.product, run.order.profile, mode=run.order.boot_mode)
-        if booted.login is None:
-            tail = "\n".join(booted.console[-15:])
+        how = Rehearsal(run.order.boot_mode, force_import=run.order.force_import, progress=run.progress)
+        report = rehearsed(run.product, judged(run, run.product), request_of(run), how)
+        run.reports[self.name] = report
+        if report.verdict != "pass":
+            names = ", ".join(dict.fromkeys(it.id for it in report.findings if report.fails(it)))
             raise Halt(
                 Text(
-                    en=f"The image does not boot to a login prompt. Its console ends so:\n{tail}",
-                    zh=f"镜像未能启动到登录提示符。控制台末尾内容：\n{tail}",
-                )
+                    en=f"The image does not boot as it should: {names}. Nothing was uploaded.",
+                    zh=f"镜像未能按预期启动：{names}。未上传任何内容。",
+                ),
+                report,
             )
-        return {"login_s": round(booted.login, 1)}
+        times = {it.id: round(it.time_s, 1) for it in report.findings if it.time_s is not None}
+        return {"verdict": report.verdict, "time_s": times}
 
 
 def planned(run: Run, path: Path, file: ImageFile | None = None) -> Plan:
