@@ -20,7 +20,7 @@ from imgtool.rehearsal.signs import Sign
 from imgtool.rehearsal.watch import Sighting, Watch
 from imgtool.text import Text
 
-Kind = Literal["up", "failed", "timeout", "off", "loop", "menu", "silent", "no first boot"]
+Kind = Literal["up", "failed", "timeout", "off", "loop", "menu", "silent", "no first boot", "screen"]
 RESETS = 3  # a guest may restart itself once or twice on its first boot (SELinux relabel, shim's fallback)
 LARGEST_OVERLAY = 16 * 1024**3  # bytes that a guest may write
 TURN = 0.5  # seconds
@@ -31,12 +31,14 @@ EVIDENCE_OF = re.compile(r"^\s*\d+\s+\d+\s+\d+\s+(\S+)$")  # /proc/partitions
 @dataclass(frozen=True)
 class Patience:
     """Seconds. boot: from power-on until up; silence: of a boot that the static check holds for broken;
-    menu: at a boot menu without a countdown; first_boot: from the login prompt until the guest's report, and
+    menu: at a boot menu without a countdown; settled: of a graphical screen that no longer changes;
+    first_boot: from the login prompt until the guest's report, and
     `agreed` the same where the static check says that none will come."""
 
     boot: float
     silence: float
     menu: float
+    settled: float
     first_boot: float
     agreed: float
 
@@ -46,7 +48,7 @@ class Patience:
         slow = 1.0 if kvm else 3.0
         boot = timeout or (180.0 if kvm else 900.0)
         silence = min(10 * slow, boot / 2)
-        return cls(boot, silence, silence, 60 * slow, 7 * slow)
+        return cls(boot, silence, silence, 20 * slow, 60 * slow, 7 * slow)
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,10 @@ class BootWatch:
         overlay: Path,
         service: MetadataService | None = None,
         tick: Callable[[int], None] = lambda seconds: None,
+        by_screen: bool = False,
     ) -> None:
+        """by_screen: the guest is not expected to say anything on a console; it is up when its graphical
+        screen has settled, as far as that can be told."""
         self.emulator = emulator
         self.console = console
         self.watch = Watch(f"{MARK}-{instance.token} ")
@@ -82,6 +87,9 @@ class BootWatch:
         self._broken = broken
         self._service = service
         self._tick = tick
+        self._by_screen = by_screen
+        self._shown = b""
+        self._shown_since: float | None = None
         self._overlay = overlay
         self._firmware = Console()
         self._resets = 0
@@ -169,8 +177,12 @@ class BootWatch:
     def _look_at_screen(self, age: float) -> None:
         """Read a screen in text mode: what has no serial console speaks there only."""
         try:
-            if not text_mode(self.emulator.screenshot()):
+            picture = self.emulator.screenshot()
+            if not text_mode(picture):
+                if picture != self._shown:
+                    self._shown, self._shown_since = picture, age
                 return
+            self._shown_since = None
             self.screen = self.emulator.screen_text()
         except EmulatorFailed:
             return  # a board without VGA; and QEMU's end shows in the next turn
@@ -207,6 +219,8 @@ class BootWatch:
             return Ending("up", login.age)
         elif login and self._no_first_boot(age - max(login.age, self._silent_since), age - login.age):
             return Ending("no first boot", age)
+        if self._by_screen and age - (self._shown_since or age) > self._patience.settled:
+            return Ending("screen", age)
         silence = age - self._silent_since
         if "kernel" not in watch.reached and silence > self._patience.menu and watch.menu is not None:
             return Ending("menu", watch.menu)

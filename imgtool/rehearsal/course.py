@@ -105,6 +105,7 @@ def rehearse(
             service=service,
             patience=Patience.of(how.timeout, kvm),
             statics=by_rule,
+            windows=image.family == "windows",
         )
         opened.callback(how.progress.end)
         observed = course.run(machine)
@@ -140,6 +141,7 @@ class _Course:
         service: MetadataService | None,
         patience: Patience,
         statics: Mapping[str, Finding],
+        windows: bool,
     ) -> None:
         self.pictures: list[Picture] = []
         self.console_lines: list[str] = []
@@ -151,6 +153,7 @@ class _Course:
         self._service = service
         self._patience = patience
         self._statics = statics
+        self._by_screen = windows
         self._refused = False
 
     def run(self, machine: Machine) -> Observed:
@@ -162,11 +165,12 @@ class _Course:
             watching = self._watching(emulator)
             emulator.power_on()
             ending = watching.until_up(first_boot=self._service is not None)
+            self._by_screen = self._by_screen or "login" not in watching.watch.reached
             if ending.kind == "up" and self._how.force_import:
                 self._log_in(watching)
             first = self._first(watching, ending)
             self._take_picture(emulator, Text("The first boot, at its end", "首次启动结束时的屏幕"))
-            if ending.kind in ("up", "no first boot"):
+            if ending.kind in ("up", "no first boot", "screen"):
                 self._tell("Power button", "电源按钮")
                 pressed = True
                 emulator.press_power_button()
@@ -179,7 +183,7 @@ class _Course:
             if shutdown is not None:
                 emulator.end_in_order(30)
         second = second_watch = None
-        if ending.kind == "up" and shutdown is not None and self._how.second_boot:
+        if ending.kind in ("up", "screen") and shutdown is not None and self._how.second_boot:
             self._tell("Second boot", "第二次启动")
             second, second_watch = self._second_boot(machine)
         return Observed(
@@ -204,6 +208,7 @@ class _Course:
             overlay=self._disk.overlay,
             service=self._service,
             tick=self._how.progress.at,
+            by_screen=self._by_screen,
         )
 
     def _broken(self, rule: str) -> bool:

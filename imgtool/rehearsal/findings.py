@@ -10,7 +10,7 @@ from imgtool.rehearsal.naming import Naming
 from imgtool.rehearsal.observed import Observed
 from imgtool.rehearsal.stages import STAGES
 from imgtool.rehearsal.watch import Seen
-from imgtool.rules import Finding, Rule, Severity
+from imgtool.rules import Finding, Rule, Severity, Status
 from imgtool.text import Text
 
 SHUTDOWN_LIMIT = 120.0  # seconds
@@ -24,6 +24,7 @@ _LOOK = Text(
 _EXPLAINED_BY = {
     "silent": ("disk.partition-table", "disk.boot-mode", "linux.bootloader", "linux.kernel"),
     "menu": ("linux.bootloader",),
+    "loop": ("windows.virtio.storage", "windows.boot"),
 }
 
 
@@ -43,6 +44,9 @@ def findings_of(seen: Observed, rules: Mapping[str, Rule], statics: Mapping[str,
 def _until_login(seen: Observed, naming: Naming) -> Iterator[Finding]:
     first = seen.first
     up = bool(first.report) or "login" in first.watch.reached
+    if first.ending.kind == "screen":
+        yield from _by_screen(seen, naming)
+        return
     failed = False
     for name in _UNTIL_LOGIN:
         when = first.watch.when(name)
@@ -53,6 +57,32 @@ def _until_login(seen: Observed, naming: Naming) -> Iterator[Finding]:
             yield _not_reached(name, seen, naming)
         else:
             yield naming.skipped(name)
+
+
+def _by_screen(seen: Observed, naming: Naming) -> Iterator[Finding]:
+    """A guest that shows itself on a graphical screen only. What has settled and then shuts down at the power
+    button is a system that is up; what does not may be anything."""
+    age = seen.first.ending.age
+    within = f"{age:.1f} s"
+    if seen.shutdown is None:
+        stage = STAGES["login"]
+        message = Text(
+            f"The screen no longer changes, {within} after power-on, and the power button has no effect: look "
+            "at the screenshot.",
+            f"加电 {within} 后屏幕不再变化，且电源按钮无效：请查看截图。",
+        )
+        yield Finding(stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message, time_s=age)
+        return
+    for name in _UNTIL_LOGIN:
+        when = seen.first.watch.when(name)
+        if name == "login":
+            message = Text(
+                f"The screen settled {within} after power-on, and the system obeys the power button.",
+                f"加电 {within} 后屏幕稳定，且系统响应电源按钮。",
+            )
+            yield naming.passed(name, message, age=age)
+        else:
+            yield _reached(name, when or Seen(age, ""), seen, naming)
 
 
 def _reached(name: str, when: Seen, seen: Observed, naming: Naming) -> Finding:
@@ -202,7 +232,7 @@ def _second_boot(seen: Observed, naming: Naming) -> Finding:
     age = f"{ending.age:.1f} s"
     login = watch.reached.get("login")
     evidence = [login.line] if login else []
-    if ending.kind == "up" and watch.login_host in ("", seen.first.watch.login_host):
+    if ending.kind in ("up", "screen") and watch.login_host in ("", seen.first.watch.login_host):
         message = Text(f"It came up again, {age} after power-on.", f"再次启动成功（加电后 {age}）。")
         return naming.passed("second-boot", message, evidence=evidence, age=ending.age)
     return naming.failed(

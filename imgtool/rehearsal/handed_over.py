@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from imgtool.rehearsal.machine import ADDRESS
 from imgtool.rehearsal.naming import Naming
 from imgtool.rehearsal.observed import Observed
-from imgtool.rules import Finding, Severity
+from imgtool.rehearsal.stages import STAGES
+from imgtool.rules import Finding, Severity, Status
 from imgtool.text import Text
 
 FORCED = "linux.force-import.script"
@@ -40,7 +41,9 @@ def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
     if seen.force_import:
         names.remove("key")  # os.conf has none
     if not report:
-        if seen.first.ending.kind in ("up", "no first boot"):
+        if seen.first.ending.kind == "screen":
+            yield _not_observed()
+        elif seen.first.ending.kind in ("up", "no first boot"):
             yield _nothing_done(seen, naming)
         else:
             yield naming.skipped("first-boot")
@@ -56,6 +59,16 @@ def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
         keys = report.get("key", "")
         yield _value(seen, naming, "key", right=bool(keys), shown=keys or "authorized_keys: -")
     yield _services(seen, naming)
+
+
+def _not_observed() -> Finding:
+    """The guest shows itself on the screen only, and told nothing from inside: a Windows, as it is."""
+    stage = STAGES["first-boot"]
+    message = Text(
+        "What became of the first boot's settings could not be observed: the guest did not report.",
+        "首次启动的配置是否生效无法观察：虚拟机没有报告。",
+    )
+    return Finding(stage.id, Status.UNKNOWN, Severity.WARNING, stage.title, message)
 
 
 def _nothing_done(seen: Observed, naming: Naming) -> Finding:

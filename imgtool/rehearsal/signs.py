@@ -193,6 +193,22 @@ SIGNS: tuple[Sign, ...] = (
         ),
         Text(en="Decrypt the disk before the import.", zh="请在导入前解密磁盘。"),
     ),
+    _sign(
+        "Windows boot manager fails",
+        r"BOOTMGR is (?:missing|compressed)|NTLDR is missing|Error loading operating system"
+        r"|Missing operating system|Windows failed to start|An operating system wasn't found",
+        ("windows.boot", "disk.boot-mode"),
+        "end",
+        Text(
+            en="The Windows boot manager does not find what it starts.",
+            zh="Windows 启动管理器找不到要启动的内容。",
+        ),
+        Text(
+            en="Repair the boot files from a Windows recovery medium: bootrec /fixmbr, bootrec /fixboot, "
+            "bcdboot C:\\Windows.",
+            zh="请用 Windows 恢复介质修复引导文件：bootrec /fixmbr、bootrec /fixboot、bcdboot C:\\Windows。",
+        ),
+    ),
     # -- kernel
     _sign(
         "no root device for the kernel",

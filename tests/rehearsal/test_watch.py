@@ -19,6 +19,7 @@ SAID = {
     "GRUB finds no initramfs": ["error: file `/boot/initrd.img-6.1.0-56-cloud-amd64' not found."],
     "GRUB password": ["Enter username: "],
     "no UEFI loader": ['BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Not Found'],
+    "Windows boot manager fails": ["BOOTMGR is missing"],
     "disk passphrase": ["Please unlock disk vda3_crypt: "],
     "no root device for the kernel": [
         "[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
@@ -120,7 +121,7 @@ def test_only_lines_with_this_runs_mark_are_the_guests_report() -> None:
 @pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: sign.name)
 def test_a_sign_speaks_both_languages_and_names_rules(sign: object) -> None:
     known = set(discover()) | {stage.id for stage in STAGES.values()}
-    later = {"linux.cloud-init.modules"}
+    later = {"linux.cloud-init.modules", "windows.boot"}
     assert set(sign.rules) <= known | later  # type: ignore[attr-defined]
     for text in (sign.message, sign.remedy):  # type: ignore[attr-defined]
         assert text.en
