@@ -67,7 +67,7 @@ def _by_screen(seen: Observed, naming: Naming) -> Iterator[Finding]:
     if seen.shutdown is None:
         stage = STAGES["login"]
         message = Text(
-            f"The screen no longer changes, {within} after power-on, and the power button has no effect: look "
+            f"The screen no longer changes, {within} after power-on, and the power button does nothing: look "
             "at the screenshot.",
             f"加电 {within} 后屏幕不再变化，且电源按钮无效：请查看截图。",
         )

@@ -119,9 +119,10 @@ def main_facts(facts: Mapping[str, Any], language: Language) -> list[str]:
 def boot_line(boot: BootRecord, language: Language) -> str:
     """On what a rehearsal booted the image."""
     firmware, by = boot.firmware.upper(), boot.accelerator.upper()
+    often = "twice" if boot.boots > 1 else "once"
     return Text(
-        f"Booted under QEMU ({boot.architecture}, {firmware}, {by}): {boot.boots} of 2 boots.",
-        f"在 QEMU 中启动（{boot.architecture}，{firmware}，{by}）：共 2 次启动，完成 {boot.boots} 次。",
+        f"Booted under QEMU ({boot.architecture}, {firmware}, {by}), powered on {often}.",
+        f"在 QEMU 中启动（{boot.architecture}，{firmware}，{by}），加电 {boot.boots} 次。",
     ).say(language)
 
 
