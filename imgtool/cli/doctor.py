@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from imgtool.cli import options
+from imgtool.cli import cloud_options, options
 from imgtool.cli.session import Session
 
 if TYPE_CHECKING:
@@ -17,15 +17,30 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor", short_help="Show what this machine has and lacks.")
+@click.option("--cloud", is_flag=True, help="Prove the access to bucket and API instead; changes nothing.")
+@click.option("--bucket", metavar="NAME-APPID", help="With --cloud: the bucket to look at.")
+@cloud_options.api
 @options.output("text", "json")
 @click.pass_obj
-def command(session: Session, *, format_: str, output: Path | None, force: bool, no_color: bool) -> int:
+def command(
+    session: Session,
+    /,
+    *,
+    cloud: bool,
+    format_: str,
+    output: Path | None,
+    force: bool,
+    no_color: bool,
+    **where: Any,
+) -> int:
     """Show what this machine has and lacks for imgtool, and the packages that bring it.
 
     \b
     imgtool doctor
+    imgtool doctor --cloud --bucket images-1250000000
 
-    Exit code 4 when something that `imgtool check` needs is missing.
+    Exit code 5 when something of the cloud is not to be had, 4 when something that `imgtool check` needs is
+    missing.
     """
     from imgtool.cli.output import Output
     from imgtool.cli.terminal import colour_wanted, columns
@@ -33,13 +48,18 @@ def command(session: Session, *, format_: str, output: Path | None, force: bool,
     from imgtool.report.text import coloured, plain
 
     out = Output(output, force)
-    items = examine()
+    if cloud:
+        from imgtool.cloud.access import examine_access
+
+        items = examine_access(cloud_options.settings_of(where))
+    else:
+        items = examine()
     if format_ == "json":
         out.write(_as_json(items, session))
     else:
-        lines = _as_text(items, session, columns(out.is_terminal))
+        lines = _as_text(items, session, columns(out.is_terminal), cloud)
         out.write(coloured(lines) if colour_wanted(out.is_terminal, no_color) else plain(lines))
-    return 0 if ready(items) else 4
+    return 0 if ready(items) else 5 if cloud else 4
 
 
 def _as_json(items: Sequence[Item], session: Session) -> str:
@@ -67,7 +87,7 @@ def _as_json(items: Sequence[Item], session: Session) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _as_text(items: Sequence[Item], session: Session, width: int) -> list[Line]:
+def _as_text(items: Sequence[Item], session: Session, width: int, cloud: bool) -> list[Line]:
     from imgtool.doctor import ready
     from imgtool.report.text import Line, line
     from imgtool.report.visible import cells, wrapped
@@ -98,13 +118,15 @@ def _as_text(items: Sequence[Item], session: Session, width: int) -> list[Line]:
                 lines.append(line(" " * (state_width + 4), (row, "dim")))
         if item.remedy is not None:
             lines.append(line(" " * (state_width + 4), (session.say(item.remedy), "cyan")))
-    verdict = (
-        Text("This machine has what `imgtool check` needs.", "本机具备 imgtool check 所需的一切。")
-        if ready(list(items))
-        else Text(
+    if cloud:
+        good = Text("The cloud can be used from here.", "可从本机使用云服务。")
+        bad = Text("The cloud can't be used from here yet; see above.", "暂时无法从本机使用云服务，见上。")
+    else:
+        good = Text("This machine has what `imgtool check` needs.", "本机具备 imgtool check 所需的一切。")
+        bad = Text(
             "`imgtool check` lacks something here; see above.", "本机缺少 imgtool check 所需的组件，见上。"
         )
-    )
+    verdict = good if ready(list(items)) else bad
     return [*lines, Line(), line((session.say(verdict), "bold"))]
 
 

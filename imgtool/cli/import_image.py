@@ -99,6 +99,7 @@ def _link(url: str, settings: Settings, keys: Any) -> Any:
     """() -> a link to fetch. Raises UsageError for what is none, Refusal for an object that is not there."""
     from imgtool.cloud.address import address
     from imgtool.cloud.failures import CloudFailure
+    from imgtool.cloud.retry import Patience, retried
     from imgtool.cloud.store import store_for
     from imgtool.errors import UsageError
 
@@ -112,7 +113,7 @@ def _link(url: str, settings: Settings, keys: Any) -> Any:
             )
         )
     store = store_for(address(url), settings, keys)
-    if store.stored() is None:
+    if retried(store.stored, Patience()) is None:
         raise CloudFailure(
             Text(en=f"There is no object {url}. Upload it first.", zh=f"对象 {url} 不存在。请先上传。")
         )

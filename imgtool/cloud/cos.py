@@ -173,7 +173,10 @@ def _refusal(error: CosServiceError, missing: str) -> Refusal:
     status = int(error.get_status_code())
     content = error.get_digest_msg()
     said: Mapping[str, Any] = content if isinstance(content, Mapping) else {}
-    code = str(said.get("code") or {403: "AccessDenied", 404: missing}.get(status, f"HTTP {status}"))
+    code = str(
+        said.get("code")
+        or {403: "AccessDenied", 404: missing, 503: "ServiceUnavailable"}.get(status, f"HTTP {status}")
+    )
     if code == "NoSuchResource":
         code = missing
     request_id = str(said.get("requestid") or said.get("x-cos-request-id") or "")

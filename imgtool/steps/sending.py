@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imgtool.cloud.failures import Refusal, Unreachable
+from imgtool.cloud.retry import Patience, retried
 from imgtool.steps.step import Halt, Result, Run
 from imgtool.text import Text
 
@@ -25,7 +26,7 @@ class Account:
     def do(self, run: Run) -> Result:
         from imgtool.cloud.importing import require_free
 
-        run.store.check_bucket()
+        retried(run.store.check_bucket, Patience())
         if run.order.target == "import":
             self._remove_failed(run)
             if asked(run) is None:
@@ -55,7 +56,7 @@ class Upload:
     def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
         if run.begun:
             return True
-        found = run.store.stored()
+        found = retried(run.store.stored, Patience())
         return found is not None and found.size == result["size"] and found.crc64 in (None, result["crc64"])
 
     def do(self, run: Run) -> Result:
@@ -231,7 +232,7 @@ class Tidy:
         keep = run.order.keep_object or run.order.target != "import"
         if not keep:
             try:
-                run.store.delete()
+                retried(run.store.delete, Patience())
             except (Refusal, Unreachable) as error:
                 said = error.statement()
                 run.say(

@@ -1,0 +1,285 @@
+"""`imgtool prepare` and `imgtool import`, as people run them, on small disks and with the sandbox for a
+cloud.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgtool.cloud.sandbox.server import Sandbox
+from tests.cli.running import imgtool, start
+from tests.cloud import tiny_linux
+from tests.cloud.people import object_of
+from tests.cloud.sdks import cos
+
+KEY = "imgtool-web-01.qcow2"
+Env = dict[str, str]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    return tiny_linux.make(tmp_path / "web.raw", filler=bytes(range(256)) * 4096)
+
+
+def prepare(disk: Path, env: Env, *more: str, name: str = "web-01") -> subprocess.CompletedProcess[str]:
+    return imgtool("prepare", disk, "--name", name, *more, env=env)
+
+
+def images(sandbox: Sandbox) -> list[tuple[str, str]]:
+    return [(image["ImageName"], image["ImageState"]) for image in sandbox.state.images()]
+
+
+def test_an_image_becomes_normal_and_a_second_run_does_nothing(
+    sandbox: Sandbox, disk: Path, env: Env
+) -> None:
+    before = disk.read_bytes()
+    done = prepare(disk, env, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert images(sandbox) == [("web-01", "NORMAL")]
+    assert report["image_id"] == sandbox.state.images()[0]["ImageId"]
+    assert [step["name"] for step in report["steps"]][:3] == ["check", "fix", "convert"]
+    assert disk.read_bytes() == before
+    assert object_of(sandbox, KEY) is None
+    assert sorted(path.name for path in (disk.parent / "web.raw.prepare").iterdir()) == ["journal"]
+    again = prepare(disk, env)
+    assert (again.returncode, again.stdout.strip()) == (0, report["image_id"])
+    assert len(sandbox.state.images()) == 1
+    markdown = prepare(disk, env, "--format", "markdown", "--lang", "zh")
+    assert f"`{report['image_id']}`" in markdown.stdout
+    assert "此前已完成" in markdown.stdout
+
+
+def test_the_way_may_be_gone_in_pieces(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    for step in ("check", "convert", "upload", "dry-run"):
+        done = prepare(disk, env, "--until", step, "--keep-object")
+        assert (done.returncode, done.stdout.strip()) == (0, step), done.stderr
+        assert images(sandbox) == []
+    uploaded = object_of(sandbox, KEY)
+    assert uploaded == (disk.parent / "web.raw.prepare" / "image.qcow2").read_bytes()
+    assert prepare(disk, env, "--keep-object").returncode == 0
+    assert object_of(sandbox, KEY) == uploaded
+    assert len(sandbox.received) == 1
+
+
+def test_an_object_that_went_away_is_uploaded_again(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    prepare(disk, env, "--until", "dry-run")
+    cos(sandbox).delete_object(sandbox.bucket, KEY)
+    assert prepare(disk, env).returncode == 0
+    assert images(sandbox) == [("web-01", "NORMAL")]
+
+
+def test_another_content_of_the_image_is_prepared_anew(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    prepare(disk, env, "--until", "upload")
+    first = object_of(sandbox, KEY)
+    disk.unlink()
+    tiny_linux.make(disk, filler=b"other")
+    assert prepare(disk, env, "--keep-object").returncode == 0
+    assert object_of(sandbox, KEY) not in (first, None)
+
+
+def test_a_plan_does_nothing(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    done = imgtool("prepare", disk, "--plan", "--bandwidth", "8Mbps", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "Upload" in done.stdout
+    assert "Nothing was done" in done.stdout
+    assert not (disk.parent / "web.raw.prepare").exists()
+    assert sandbox.state.list_objects(sandbox.bucket) == []
+
+
+def test_an_image_that_fails_is_not_uploaded(sandbox: Sandbox, tmp_path: Path, env: Env) -> None:
+    bad = tiny_linux.make(tmp_path / "bad.raw", without=("/boot/vmlinuz",))
+    for more in ((), ("--no-fix",)):
+        done = prepare(bad, env, *more)
+        assert done.returncode == 1, done.stderr
+        assert "linux.kernel" in done.stderr
+    assert sandbox.state.list_objects(sandbox.bucket) == []
+
+
+def test_repairs_are_asked_for(sandbox: Sandbox, tmp_path: Path, env: Env) -> None:
+    bad = tiny_linux.make(tmp_path / "bad.raw", more={"/etc/cloud/cloud-init.disabled": ""})
+    done = prepare(bad, env)
+    assert done.returncode == 1, done.stderr
+    assert "remove  /etc/cloud/cloud-init.disabled" in done.stderr
+    assert "not agreed to" in done.stderr
+    assert sandbox.state.list_objects(sandbox.bucket) == []
+
+
+def test_a_name_that_is_taken_is_known_before_the_upload(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    prepare(disk, env)
+    done = prepare(disk, env, "--work", str(disk.parent / "other"))
+    assert done.returncode == 5
+    assert "is taken by img-" in done.stderr
+    assert "Upload" not in done.stderr.replace("Uploaded", "")
+
+
+def test_a_full_quota_is_known_before_the_upload(tmp_path: Path, disk: Path) -> None:
+    from tests.cloud.people import environment_for
+
+    with Sandbox(tmp_path / "small", quota=1).running() as small:
+        env = environment_for(small, tmp_path)
+        assert prepare(disk, env).returncode == 0
+        done = prepare(disk, env, "--lang", "zh", name="web-02")
+        assert done.returncode == 5
+        assert "ImageQuotaLimitExceeded" in done.stderr
+        assert "配额为 1" in done.stderr
+
+
+@pytest.mark.parametrize("fault", ["rate*3", "503*3"])
+def test_it_survives_a_cloud_that_stumbles(sandbox: Sandbox, disk: Path, env: Env, fault: str) -> None:
+    assert prepare(disk, env, "--until", "upload").returncode == 0
+    sandbox.faults.add(fault)
+    assert prepare(disk, env).returncode == 0
+    assert images(sandbox) == [("web-01", "NORMAL")]
+
+
+def test_an_import_whose_answer_was_lost_is_not_asked_for_twice(
+    sandbox: Sandbox, disk: Path, env: Env
+) -> None:
+    assert prepare(disk, env, "--until", "dry-run").returncode == 0
+    for _ in range(3):
+        sandbox.faults.add("api-drop")
+    assert prepare(disk, env).returncode == 0
+    assert images(sandbox) == [("web-01", "NORMAL")]
+
+
+def test_two_runs_at_once_are_told_apart(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    sandbox.faults.add("slow=400k")
+    first = start("prepare", disk, "--name", "web-01", env=env)
+    try:
+        while "Upload" not in (first.stderr.readline() if first.stderr else "Upload"):
+            pass
+        second = prepare(disk, env)
+        assert second.returncode == 5
+        assert "Another imgtool is at work on this image" in second.stderr
+        sandbox.faults.clear()
+    finally:
+        first.communicate(timeout=60)
+    assert first.returncode == 0
+    assert images(sandbox) == [("web-01", "NORMAL")]
+
+
+@pytest.mark.parametrize("content", [b"garbage", b'{"imgtool_journal": 1, "kind": "upload"}\n'])
+def test_a_journal_that_is_none_is_not_believed(disk: Path, env: Env, content: bytes) -> None:
+    folder = disk.parent / "web.raw.prepare"
+    folder.mkdir()
+    (folder / "journal").write_bytes(content)
+    done = prepare(disk, env)
+    assert (done.returncode, "not a journal" in done.stderr) == (5, True)
+    assert prepare(disk, env, "--restart").returncode == 0
+
+
+def test_a_data_disk_becomes_a_snapshot(sandbox: Sandbox, image: Any, tmp_path: Path, env: Env) -> None:
+    done = imgtool(
+        *("prepare", image("layout/data-disk"), "--target", "data-disk", "--name", "data-01"),
+        *("--work", tmp_path / "w"),
+        env=env,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == sandbox.state.snapshots()[0]["TaskId"]
+    assert sandbox.state.snapshots()[0]["SnapshotSize"] == 1
+
+
+def test_offline_migration_ends_with_a_public_object_and_the_console_s_steps(
+    sandbox: Sandbox, disk: Path, env: Env
+) -> None:
+    done = prepare(disk, env, "--target", "migrate")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"http://{sandbox.bucket}.{sandbox.endpoint}/{KEY}"
+    item = sandbox.state.find_object(sandbox.bucket, KEY)
+    assert item is not None
+    assert item.public
+    assert "New instance migration" in done.stderr
+
+
+# -- imgtool import
+
+
+def imported(sandbox: Sandbox, env: Env, *more: str) -> subprocess.CompletedProcess[str]:
+    system = ("--os-type", "debian", "--os-version", "12.5")
+    return imgtool("import", f"cos://{sandbox.bucket}/object", "--name", "one", *system, *more, env=env)
+
+
+@pytest.mark.parametrize(
+    ("without", "code"),
+    [
+        (("/boot/vmlinuz", "/boot/config"), "NORMAL"),  # nothing that the platform looks at
+        (("/usr/bin/cloud-init", "/usr/lib/python3"), "CloudInitNotInstalled"),
+        (("/etc", "/sbin", "/lib", "/usr"), "RootPartitionNotFound"),
+    ],
+)
+def test_the_platform_s_reasons_are_explained(
+    sandbox: Sandbox, tmp_path: Path, env: Env, without: tuple[str, ...], code: str
+) -> None:
+    disk = tiny_linux.make(tmp_path / "bad.raw", without=without)
+    cos(sandbox).put_object(sandbox.bucket, disk.read_bytes(), "object")
+    done = imported(sandbox, env)
+    if code == "NORMAL":
+        assert (done.returncode, images(sandbox)) == (0, [("one", "NORMAL")]), done.stderr
+        return
+    assert done.returncode == 5
+    assert f"failed: {code}." in done.stderr
+    assert images(sandbox) == [("one", "IMPORTFAILED")]
+    assert any(code in message for message in sandbox.state.messages())
+
+
+def test_noise_is_refused_for_its_format(sandbox: Sandbox, env: Env) -> None:
+    cos(sandbox).put_object(sandbox.bucket, b"QFI\xfb" + bytes(5000), "object")
+    done = imported(sandbox, env)
+    assert (done.returncode, "InvalidFormatSize" in done.stderr) == (5, True)
+
+
+def test_force_imports_what_has_no_cloud_init(sandbox: Sandbox, tmp_path: Path, env: Env) -> None:
+    disk = tiny_linux.make(tmp_path / "bad.raw", without=("/usr/bin/cloud-init", "/usr/lib/python3"))
+    cos(sandbox).put_object(sandbox.bucket, disk.read_bytes(), "object")
+    assert imported(sandbox, env, "--force-import").returncode == 0
+
+
+def test_a_dry_run_imports_nothing(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    cos(sandbox).put_object(sandbox.bucket, disk.read_bytes(), "object")
+    done = imported(sandbox, env, "--dry-run")
+    assert (done.returncode, done.stdout.strip(), images(sandbox)) == (0, "DryRunOperation", [])
+
+
+def test_a_used_link_and_another_region_are_invalid_urls(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    client = cos(sandbox)
+    client.put_object(sandbox.bucket, disk.read_bytes(), "object", ACL="public-read")
+    for number, url in enumerate(
+        (
+            f"http://{sandbox.bucket}.cos.elsewhere.sandbox.localhost/object",
+            f"http://{sandbox.bucket}.{sandbox.endpoint}/missing",
+            "http://example.com/object",
+        )
+    ):
+        done = imgtool(
+            "import", url, "--name", f"n{number}", "--os-type", "Debian", "--os-version", "12", env=env
+        )
+        assert (done.returncode, "InvalidUrl" in done.stderr) == (5, True), url
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--os-version", "99"), "does not take Debian 99"),
+        (("--name", "n" * 61), "1 to 60"),
+        (("--os-type", ""), "--os-type"),
+    ],
+)
+def test_parameters_are_looked_at_first(
+    sandbox: Sandbox, disk: Path, env: Env, more: tuple[str, ...], said: str
+) -> None:
+    cos(sandbox).put_object(sandbox.bucket, b"x", "object")
+    done = imported(sandbox, env, *more)
+    assert done.returncode in (2, 5)
+    assert said in done.stderr
+    assert images(sandbox) == []
+
+
+def test_an_object_that_is_not_there_is_said(sandbox: Sandbox, env: Env) -> None:
+    done = imported(sandbox, env)
+    assert (done.returncode, "There is no object" in done.stderr) == (5, True)
