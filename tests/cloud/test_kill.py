@@ -1,0 +1,139 @@
+"""`prepare` killed at fifty random moments: it completes, sends no verified part twice, imports once."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from imgtool.cloud.sandbox.server import Sandbox
+from tests.cli.running import imgtool, start
+from tests.cloud import tiny_linux
+from tests.cloud.people import environment_for, object_of, sha256
+
+pytestmark = pytest.mark.slow
+KILLS = 50
+SIZE = 7 << 20
+
+
+def journal(work: Path) -> list[dict[str, object]]:
+    """The records that are whole; the last may have been cut short."""
+    path = work / "journal"
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [json.loads(line) for line in lines[1:]]
+
+
+def test_fifty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    chance = random.Random(50)
+    source = tiny_linux.make(tmp_path / "source.raw", filler=chance.randbytes(SIZE))
+    with Sandbox(tmp_path / "sandbox", quota=1000).running() as sandbox:
+        env = environment_for(sandbox, tmp_path)
+        kills = number = 0
+        span = _whole_run(tmp_path, source, env)
+        noted: set[tuple[str, int]] = set()
+        while kills < KILLS:
+            number += 1
+            name, work = f"web-{number}", tmp_path / f"work-{number}"
+            disk = tmp_path / f"web-{number}.raw"
+            shutil.copyfile(source, disk)
+            arguments = (
+                "prepare",
+                disk,
+                "--name",
+                name,
+                "--work",
+                work,
+                "--keep-object",
+                "--part-size",
+                "1M",
+            )
+            while kills < KILLS:
+                with (tmp_path / "said").open("w") as said:
+                    child = start(*arguments, env=env, stdout=subprocess.DEVNULL, stderr=said)
+                delay = chance.uniform(0.1, 1.0) * span
+                ended = _wait(child, delay)
+                if ended:
+                    assert child.returncode == 0, (tmp_path / "said").read_text()
+                    break
+                child.kill()
+                child.wait()
+                kills += 1
+                noted |= _noted(journal(work))
+            done = imgtool(*arguments, env=env)
+            assert done.returncode == 0, done.stderr
+            noted |= _noted(journal(work))
+            _require_whole(sandbox, name, work)
+            disk.unlink()
+        sent = Counter(sandbox.received)
+        assert {part: sent[part] for part in noted if sent[part] != 1} == {}
+        names = [image["ImageName"] for image in sandbox.state.images()]
+        assert sorted(names) == sorted(["whole", *(f"web-{n}" for n in range(1, number + 1))])
+        assert sandbox.state.uploads(sandbox.bucket) == []
+
+
+def _whole_run(folder: Path, source: Path, env: dict[str, str]) -> float:
+    """Seconds that a run takes that nobody kills."""
+    began = time.monotonic()
+    done = imgtool(
+        "prepare", source, "--name", "whole", "--work", folder / "whole", "--part-size", "1M", env=env
+    )
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - began
+
+
+def _wait(child: subprocess.Popen[str], seconds: float) -> bool:
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _noted(records: list[dict[str, object]]) -> set[tuple[str, int]]:
+    """The parts that a journal says are verified, with their uploads."""
+    found: set[tuple[str, int]] = set()
+    upload = ""
+    for record in records:
+        if record["event"] == "upload.begun":
+            upload = str(record["upload_id"])
+        elif record["event"] == "upload.part":
+            found.add((upload, int(str(record["number"]))))
+    return found
+
+
+def _require_whole(sandbox: Sandbox, name: str, work: Path) -> None:
+    """One image of that name, NORMAL, made of the very bytes that were converted."""
+    images = [image for image in sandbox.state.images() if image["ImageName"] == name]
+    assert [image["ImageState"] for image in images] == ["NORMAL"]
+    records = journal(work)
+    made = [record["result"] for record in records if record["event"] == "convert.finished"]
+    content = object_of(sandbox, f"imgtool-{name}.qcow2")
+    assert content is not None
+    assert sha256(content) == made[-1]["sha256"]  # type: ignore[index]
+    assert sum(record["event"] == "import.begun" for record in records) == 1
+
+
+def test_a_run_ended_by_a_signal_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
+    disk = tiny_linux.make(tmp_path / "web.raw", filler=random.Random(3).randbytes(SIZE))
+    with Sandbox(tmp_path / "sandbox").running() as sandbox:
+        env = environment_for(sandbox, tmp_path)
+        sandbox.faults.add("slow=1M")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            child = start("prepare", disk, "--name", "one", "--part-size", "1M", env=env)
+            assert child.stderr is not None
+            while "Upload" not in child.stderr.readline():
+                pass
+            time.sleep(1)
+            child.send_signal(number)
+            child.communicate(timeout=20)
+            assert child.returncode == 128 + number
+        sandbox.faults.clear()
+        assert imgtool("prepare", disk, "--name", "one", env=env).returncode == 0
+        assert [image["ImageState"] for image in sandbox.state.images()] == ["NORMAL"]
