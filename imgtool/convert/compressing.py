@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, local
 from typing import TYPE_CHECKING
 
 from imgtool.errors import MachineLacks
@@ -29,6 +29,9 @@ FIRST_BYTES = 8  # fewer than ISA-L's own loop takes up (MIN_INBUF_PADDING)
 LEVELS = (1, 2, 3)  # ISA-L's level 0 gives a fifth more bytes for a tenth less time
 PIECE = 1024 * 1024  # bytes read at a time by one thread
 MOST_THREADS = 32  # a piece read and one compressed for each and some waiting: under 100 MiB
+SAMPLE, SAMPLE_EVERY = 64, 2048  # bytes of a cluster that are compressed first
+SHRINKS_BY = 64  # a part in so many, or it is not compressed
+MANY_DIFFERENT = 190  # of 512 bytes
 WAITING = 2  # pieces that may wait beside those at work
 
 Run = tuple[int, int]  # first cluster, and the one after the last
@@ -82,11 +85,19 @@ def compressed_pieces(
     """
     compress = _compressor(level)
     stop = Event()
+    own = local()  # a buffer for each thread: fresh memory for every piece costs as much as reading it
     pool = ThreadPoolExecutor(threads, thread_name_prefix="compress")
     under_way: deque[Future[Piece]] = deque()
+
+    def piece(run: Run) -> Piece:
+        length = (run[1] - run[0]) * cluster_size
+        if len(getattr(own, "buffer", b"")) < length:
+            own.buffer = bytearray(length)
+        return _piece(source, run, cluster_size, own.buffer, compress, stop)
+
     try:
         for run in wanted:
-            under_way.append(pool.submit(_piece, source, run, cluster_size, compress, stop))
+            under_way.append(pool.submit(piece, run))
             if len(under_way) >= threads + WAITING:
                 yield under_way.popleft().result()
         while under_way:
@@ -96,36 +107,54 @@ def compressed_pieces(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _piece(
-    source: Source, run: Run, cluster_size: int, compress: Callable[[memoryview], bytes], stop: Event
+Compress = Callable[[bytes | memoryview], bytes]
+
+
+def _piece(  # noqa: PLR0917 - what a thread is given
+    source: Source, run: Run, cluster_size: int, buffer: bytearray, compress: Compress, stop: Event
 ) -> Piece:
+    """Read a run of clusters into the buffer and compress them one by one."""
     first, until = run
     offset, length = first * cluster_size, (until - first) * cluster_size
-    data = b"" if stop.is_set() else source.read(offset, min(length, source.size - offset))
-    if len(data) < length:
-        data = data.ljust(length, b"\0")  # the disk ends within its last cluster
-    view = memoryview(data)
+    view = memoryview(buffer)
+    held = 0 if stop.is_set() else min(length, source.size - offset)
+    source.read_into(view[:held], offset)
+    view[held:length] = bytes(length - held)  # the disk ends within its last cluster
     zeroes = bytes(cluster_size)
     stored: list[Stored] = []
     for start in range(0, length, cluster_size):
-        if data.startswith(zeroes, start):
+        if buffer.startswith(zeroes, start):
             continue
         if stop.is_set():
             break
         cluster = view[start : start + cluster_size]
-        packed = compress(cluster)
-        shrunk = len(packed) < cluster_size
+        packed = compress(cluster) if _may_shrink(cluster, compress) else b""
+        shrunk = 0 < len(packed) < cluster_size
         stored.append(Stored(first + start // cluster_size, packed if shrunk else bytes(cluster), shrunk))
     return Piece(tuple(stored), until)
 
 
-def _compressor(level: int) -> Callable[[memoryview], bytes]:
+def _may_shrink(cluster: memoryview, compress: Compress) -> bool:
+    """Whether it is worth compressing: what is encrypted or compressed already takes a third of it then.
+
+    Of 512 bytes of such data some 221 are different; of text and programs far fewer, and these are not
+    looked at further. Else a sample decides, taken so that 4 KiB of zeroes or text show wherever they are.
+    Measured on a Debian root: 0.1 % more size.
+    """
+    middle = len(cluster) // 2
+    if len(set(bytes(cluster[middle : middle + 512]))) < MANY_DIFFERENT or len(cluster) <= SAMPLE_EVERY:
+        return True
+    sample = b"".join([cluster[at : at + SAMPLE] for at in range(0, len(cluster), SAMPLE_EVERY)])
+    return len(compress(sample)) < len(sample) - len(sample) // SHRINKS_BY
+
+
+def _compressor(level: int) -> Compress:
     try:
         from isal import isal_zlib
     except ImportError as error:
         raise MachineLacks("ISA-L for Python (pip install isal)", "python3-isal") from error
 
-    def compress(cluster: memoryview) -> bytes:
+    def compress(cluster: bytes | memoryview) -> bytes:
         stream = isal_zlib.compressobj(level, isal_zlib.DEFLATED, -WINDOW_BITS)
         head = stream.compress(cluster[:FIRST_BYTES]) + stream.flush(isal_zlib.Z_SYNC_FLUSH)
         return b"".join((head, stream.compress(cluster[FIRST_BYTES:]), stream.flush()))

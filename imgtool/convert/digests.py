@@ -14,45 +14,82 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
+from threading import Event
+from types import TracebackType
+
+from imgtool.background import Background
 
 CHUNK = 1024 * 1024
 
-Crc64 = Callable[[bytes, int], int]
+Crc64 = Callable[["bytes | memoryview", int], int]
 
 
-def file_digests(descriptor: int, size: int) -> tuple[str, int | None]:
-    """(SHA-256 in hex, CRC-64 or None) of the first `size` bytes of a file open for reading.
+class FileDigests:
+    """The digests of a file that is open for reading, made bit by bit as its bytes become final.
 
-    One thread reads ahead and does the CRC-64 while the caller's does the SHA-256. Raises OSError.
+    A context manager: leaving it ends its threads.
     """
-    crc64 = crc64_function()
-    sha256 = hashlib.sha256()
-    total = 0
 
-    def step(offset: int) -> bytes:
-        nonlocal total
-        data = os.pread(descriptor, min(CHUNK, size - offset), offset)
-        if crc64 is not None:
-            total = crc64(data, total)
+    def __init__(self, descriptor: int) -> None:
+        self._file = descriptor
+        self._sha256 = hashlib.sha256()
+        self._crc64 = crc64_function()
+        self._total = 0
+        self._at = 0
+        self._buffers = (bytearray(CHUNK), bytearray(CHUNK))  # one is read into while the other is hashed
+        self._stop = Event()
+        self._ahead: Background[None] | None = None
+
+    def begin(self, until: int) -> None:
+        """Take in the bytes up to `until` in the background. To be called once, before `finish`."""
+        self._ahead = Background(lambda: self._take(until), "digests")
+
+    def finish(self, size: int) -> tuple[str, int | None]:
+        """(SHA-256 in hex, CRC-64 or None) of the first `size` bytes. Raises OSError."""
+        if self._ahead is not None:
+            self._ahead.result()
+        self._take(size)
+        return self._sha256.hexdigest(), None if self._crc64 is None else self._total
+
+    def _take(self, until: int) -> None:
+        """One thread reads ahead and does the CRC-64 while this one does the SHA-256."""
+        with ThreadPoolExecutor(1, thread_name_prefix="crc64") as ahead:
+            number = 0
+            coming = ahead.submit(self._read, self._at, until, number)
+            while self._at < until and not self._stop.is_set():
+                data = coming.result()
+                if not data:
+                    raise OSError(None, "the file became shorter while it was read")
+                self._at += len(data)
+                number += 1
+                coming = ahead.submit(self._read, self._at, until, number)
+                self._sha256.update(data)
+
+    def _read(self, offset: int, until: int, number: int) -> memoryview:
+        data = memoryview(self._buffers[number % 2])[: min(CHUNK, until - offset)]
+        data = data[: os.preadv(self._file, [data], offset) if data else 0]
+        if self._crc64 is not None and data:
+            self._total = self._crc64(data, self._total)
         return data
 
-    with ThreadPoolExecutor(1, thread_name_prefix="digest") as ahead:
-        at = 0
-        coming = ahead.submit(step, 0)
-        while at < size:
-            data = coming.result()
-            if not data:
-                raise OSError(None, "the file became shorter while it was read")
-            at += len(data)
-            coming = ahead.submit(step, at)
-            sha256.update(data)
-        coming.result()
-    return sha256.hexdigest(), None if crc64 is None else total
+    def __enter__(self) -> FileDigests:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._ahead is not None:
+            with suppress(OSError):
+                self._ahead.result()
 
 
 @cache
 def crc64_function() -> Crc64 | None:
-    """(bytes, CRC-64 of what came before or 0) -> CRC-64; lets other threads run. None without liblzma."""
+    """(bytes, CRC-64 of what came before or 0) -> CRC-64; lets other threads run. None without liblzma.
+
+    A memoryview is to be of writable memory.
+    """
     for name in ("liblzma.so.5", _module_with_liblzma()):
         if name is not None:
             with suppress(OSError, AttributeError):
@@ -63,9 +100,16 @@ def crc64_function() -> Crc64 | None:
 def _crc64_of(library: ctypes.CDLL) -> Crc64:
     """lzma_crc64 (lzma/check.h). Raises AttributeError where the library hides it."""
     function = library.lzma_crc64
-    function.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint64]
+    function.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint64]
     function.restype = ctypes.c_uint64
-    return lambda data, before: int(function(data, len(data), before))
+
+    def crc64(data: bytes | memoryview, before: int) -> int:
+        if isinstance(data, bytes):
+            return int(function(data, len(data), before))
+        start = ctypes.addressof(ctypes.c_char.from_buffer(data)) if data else None
+        return int(function(start, len(data), before))
+
+    return crc64
 
 
 def _module_with_liblzma() -> str | None:

@@ -1,8 +1,9 @@
 """How a compressed qcow2 file is laid out while it grows: what host clusters hold, and how often they count.
 
 Specification: docs/interop/qcow2.rst in QEMU's source. Compressed clusters follow one another to the byte, as
-QEMU writes them; everything else begins at a cluster's start. The header is at the start of the file; L1
-table, refcount table and refcount blocks are at its end, where their sizes are known.
+QEMU writes them; everything else begins at a cluster's start. The header is at the start of the file, the
+refcount blocks are at its end, where their number is known. L1 table and refcount table are where the data of
+the disk's first half ends: from there on the header is known, and what is before them can be hashed.
 """
 
 from __future__ import annotations
@@ -71,6 +72,11 @@ class Geometry:
         return -(-self.disk_size // (self.cluster_size * self.l2_entries))
 
     @property
+    def l1_clusters(self) -> int:
+        """Clusters that the L1 table takes."""
+        return -(-self.l1_entries * ENTRY_BYTES // self.cluster_size)
+
+    @property
     def counts_in_block(self) -> int:
         """Host clusters that one refcount block counts."""
         return self.cluster_size // REFCOUNT_BYTES
@@ -78,7 +84,8 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Tail:
-    """What ends the file, in clusters: L1 table, refcount table, refcount blocks, in this order."""
+    """What ends the file, in clusters: L1 and refcount table unless they are placed already, refcount
+    blocks."""
 
     l1: int
     table: int
@@ -100,6 +107,7 @@ class Allocation:
         self._counts = array("H", [1])  # the header's cluster
         self._packed = 0  # where the next compressed cluster goes, in bytes
         self._room = 0  # bytes that belong to compressed clusters from there on
+        self.tables: tuple[int, int, int] | None = None  # see place_tables
 
     @property
     def clusters(self) -> int:
@@ -132,17 +140,36 @@ class Allocation:
             self._counts[cluster] += 1
         return offset
 
+    def place_tables(self) -> tuple[int, int, int]:
+        """Give L1 table and refcount table their place here and now; nothing is put before them any more.
+
+        The offsets of both, and the clusters of the refcount table: enough for the largest file that this
+        disk can become, which is nothing but whole clusters and a table for each run of them.
+        """
+        geometry = self.geometry
+        self._packed = self._room = 0
+        most = 2 + 2 * -(-geometry.disk_size // geometry.cluster_size) + geometry.l1_entries
+        table = Allocation._refcounts(geometry, self.clusters + most)[0]
+        self.tables = self.whole(geometry.l1_clusters), self.whole(table), table
+        return self.tables
+
     def tail(self, extra: int = 0) -> Tail:
         """What would end the file after `extra` clusters more. The refcount blocks count themselves too."""
-        geometry = self.geometry
-        l1 = -(-geometry.l1_entries * ENTRY_BYTES // geometry.cluster_size)
+        clusters = self.clusters + extra
+        if self.tables is not None:
+            return Tail(0, 0, self._refcounts(self.geometry, clusters, self.tables[2])[1])
+        l1 = self.geometry.l1_clusters
+        return Tail(l1, *self._refcounts(self.geometry, clusters + l1))
+
+    @staticmethod
+    def _refcounts(geometry: Geometry, clusters: int, placed: int | None = None) -> tuple[int, int]:
+        """Clusters of the refcount table, unless `placed` already, and of its blocks; they count too."""
         table = blocks = 0
         while True:
-            clusters = self.clusters + extra + l1 + table + blocks
-            need = -(-clusters // geometry.counts_in_block)
-            need_table = -(-need * ENTRY_BYTES // geometry.cluster_size)
+            need = -(-(clusters + table + blocks) // geometry.counts_in_block)
+            need_table = -(-need * ENTRY_BYTES // geometry.cluster_size) if placed is None else 0
             if (need, need_table) == (blocks, table):
-                return Tail(l1, table, blocks)
+                return table, blocks
             blocks, table = need, need_table
 
     def size_with_tail(self, extra: int = 0) -> int:
@@ -164,14 +191,17 @@ def compressed_entry(geometry: Geometry, offset: int, size: int) -> int:
     return COMPRESSED | sectors << shift | offset
 
 
-def header(geometry: Geometry, compat: Compat, l1_offset: int, table_offset: int, tail: Tail) -> bytes:
-    """The file's first bytes: header, and the mark that no extensions follow; then zeroes."""
+def header(geometry: Geometry, compat: Compat, l1_offset: int, table_offset: int, table: int) -> bytes:
+    """The file's first bytes: header, and the mark that no extensions follow; then zeroes.
+
+    table: clusters of the refcount table.
+    """
     fields = MAGIC + (2 if compat == "0.10" else 3).to_bytes(4, "big")
     fields += bytes(12)  # no backing file
     fields += geometry.cluster_bits.to_bytes(4, "big") + geometry.disk_size.to_bytes(8, "big")
     fields += bytes(4)  # not encrypted
     fields += geometry.l1_entries.to_bytes(4, "big") + l1_offset.to_bytes(8, "big")
-    fields += table_offset.to_bytes(8, "big") + tail.table.to_bytes(4, "big")
+    fields += table_offset.to_bytes(8, "big") + table.to_bytes(4, "big")
     fields += bytes(12)  # no snapshots
     if compat == "1.1":
         fields += bytes(24)  # no features

@@ -3,16 +3,17 @@
 The calling thread lays out and writes what the compressing threads hand it in the disk's order, so nothing in
 the file depends on their timing. Specification: docs/interop/qcow2.rst in QEMU's source.
 
-Digests: the header's 64 first bytes name the L1 table's place, which is known last, and SHA-256 takes bytes
-in file order only. So the digests are made when the file is complete, from the page cache: 0.6 s a GB.
+Digests: SHA-256 takes bytes in file order only, and the header, which comes first, names the L1 table's
+place. That is chosen when half of the disk is done. What is before it is final then, and is hashed while the
+other half is compressed; what is behind it is hashed at the end, from the page cache.
 """
 
 from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
@@ -32,10 +33,12 @@ from imgtool.errors import ImgtoolError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from imgtool.convert.digests import FileDigests
     from imgtool.convert.source import Source
 
 WRITE = 1024 * 1024  # bytes collected before they are written
 HELD = 2 * 1024 * 1024  # bytes of incompressible clusters held back, so that they rarely part compressed ones
+MOST_PARTS = 1024  # IOV_MAX of Linux
 BLOCKS_AT_A_TIME = 64
 
 
@@ -103,25 +106,51 @@ def write_compressed(
     count = max(1, min(threads or len(os.sched_getaffinity(0)), MOST_THREADS))
     report = progress or (lambda done: None)
     descriptor = out if isinstance(out, int) else out.fileno()
-    writer = _Writer(descriptor, geometry, limit)
     wanted = runs(source.extents(), cluster_size)
     pieces = compressed_pieces(source, wanted, cluster_size=cluster_size, level=level, threads=count)
-    with closing(pieces):
+    with _digests_of(descriptor, digests) as hashed, closing(pieces):
+        writer = _Writer(descriptor, geometry, "0.10" if compat == "0.10" else "1.1", limit, hashed)
         for piece in pieces:
             writer.take(piece)
             report(min(piece.until * cluster_size, source.size))
-    size = writer.finish("0.10" if compat == "0.10" else "1.1")
-    sha256, crc64 = _digests(descriptor, size) if digests else (None, None)
+        size = writer.finish()
+        sha256, crc64 = hashed.finish(size) if hashed else (None, None)
     report(source.size)
     return Written(size, sha256, crc64, geometry.disk_size, writer.data_clusters, writer.compressed_clusters)
+
+
+@contextmanager
+def _digests_of(descriptor: int, wanted: bool) -> Iterator[FileDigests | None]:
+    """For the digests of the file behind a descriptor that may be open for writing only."""
+    if not wanted:
+        yield None
+        return
+    from imgtool.convert.digests import FileDigests
+
+    reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with FileDigests(reading) as digests:
+            yield digests
+    finally:
+        os.close(reading)
 
 
 class _Writer:
     """The file while it grows: one L2 table at a time, since clusters come in the disk's order."""
 
-    def __init__(self, descriptor: int, geometry: Geometry, limit: int | None) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        geometry: Geometry,
+        compat: Compat,
+        limit: int | None,
+        digests: FileDigests | None,
+    ) -> None:
         self._file = descriptor
         self._geometry = geometry
+        self._compat = compat
+        self._digests = digests
+        self._middle = geometry.disk_size // geometry.cluster_size // 2  # cluster of the disk
         self._limit = limit
         self._allocation = Allocation(geometry)
         self._l1 = array("Q", bytes(geometry.l1_entries * ENTRY_BYTES))
@@ -137,6 +166,8 @@ class _Writer:
     def take(self, piece: Piece) -> None:
         """Put the clusters of a piece into the file. Raises OutputTooLarge, OSError."""
         for stored in piece.stored:
+            if stored.cluster >= self._middle and self._allocation.tables is None:
+                self._place_tables()
             number, index = divmod(stored.cluster, self._geometry.l2_entries)
             if number != self._l2_number:
                 self._end_table()
@@ -153,15 +184,16 @@ class _Writer:
             self.data_clusters += 1
         self._within_limit(piece.until)
 
-    def finish(self, compat: Compat) -> int:
-        """Write what is left, and the header last; the file's size. Raises OutputTooLarge, OSError."""
+    def finish(self) -> int:
+        """Write what is left; the file's size. Raises OutputTooLarge, OSError."""
         self._end_table()
-        self._flush()
         geometry, allocation = self._geometry, self._allocation
         self._within_limit(-(-geometry.disk_size // geometry.cluster_size))
+        if allocation.tables is None:
+            self._place_tables()
+        l1_offset, table_offset, _ = allocation.tables or (0, 0, 0)
+        self._flush()
         tail = allocation.tail()
-        l1_offset = allocation.whole(tail.l1)
-        table_offset = allocation.whole(tail.table)
         blocks_offset = allocation.whole(tail.blocks)
         size = allocation.clusters * geometry.cluster_size
         os.ftruncate(self._file, size)
@@ -172,8 +204,16 @@ class _Writer:
             count = min(BLOCKS_AT_A_TIME, tail.blocks - first)
             offset = blocks_offset + first * geometry.cluster_size
             self._write(offset, allocation.refcount_blocks(first, count))
-        self._write(0, header(geometry, compat, l1_offset, table_offset, tail))
         return size
+
+    def _place_tables(self) -> None:
+        """Give L1 and refcount table their places, behind which the file goes on; what is before is final."""
+        self._flush()
+        l1_offset, table_offset, table = self._allocation.place_tables()
+        self._write(0, header(self._geometry, self._compat, l1_offset, table_offset, table))
+        os.ftruncate(self._file, self._allocation.clusters * self._geometry.cluster_size)
+        if self._digests is not None:
+            self._digests.begin(l1_offset)
 
     def _append(self, offset: int, data: bytes) -> None:
         """Collect a compressed cluster; write the collected ones when it does not follow them."""
@@ -185,7 +225,7 @@ class _Writer:
 
     def _flush(self) -> None:
         if self._parts:
-            self._write(self._parts_at, b"".join(self._parts))
+            self._write_all(self._parts_at, self._parts)
         self._parts, self._parts_size = [], 0
 
     def _place_held(self) -> None:
@@ -193,7 +233,7 @@ class _Writer:
         if not self._held:
             return
         offset = self._allocation.whole(len(self._held))
-        self._write(offset, b"".join(data for _, data in self._held))
+        self._write_all(offset, [data for _, data in self._held])
         for index, _ in self._held:
             self._l2[index] = offset | COPIED
             offset += self._geometry.cluster_size
@@ -219,20 +259,19 @@ class _Writer:
             size = self._geometry.disk_size
             raise OutputTooLarge(self._limit, min(done * self._geometry.cluster_size, size), size)
 
+    def _write_all(self, offset: int, parts: list[bytes]) -> None:
+        """Write what follows one another, without copying it together first."""
+        for first in range(0, len(parts), MOST_PARTS):
+            group = parts[first : first + MOST_PARTS]
+            size = sum(map(len, group))
+            written = os.pwritev(self._file, group, offset)
+            if written < size:
+                self._write(offset + written, b"".join(group)[written:])
+            offset += size
+
     def _write(self, offset: int, data: bytes) -> None:
         left = memoryview(data)
         while left:
             written = os.pwrite(self._file, left, offset)
             left = left[written:]
             offset += written
-
-
-def _digests(descriptor: int, size: int) -> tuple[str, int | None]:
-    """Of the file behind a descriptor that may be open for writing only."""
-    from imgtool.convert.digests import file_digests
-
-    reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return file_digests(reading, size)
-    finally:
-        os.close(reading)

@@ -40,8 +40,8 @@ class Extent:
 class Backend(Protocol):
     """Where the bytes come from. Both may be called from several threads."""
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly `length` bytes at `offset`. Raises ReadFailed."""
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill a buffer with the bytes from `offset` on. Raises ReadFailed."""
 
     def ranges(self) -> Iterator[Range]:
         """The whole disk in order, as it is told. Raises ReadFailed."""
@@ -74,7 +74,15 @@ class Source:
         """Exactly `length` bytes at `offset`; safe from several threads. Raises ReadFailed."""
         if offset < 0 or length < 0 or offset + length > self.size:
             raise ReadFailed(offset, length, f"it has {self.size} bytes")
-        return self._backend.read(offset, length)
+        data = bytearray(length)
+        self._backend.read_into(memoryview(data), offset)
+        return bytes(data)
+
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill a buffer with the bytes from `offset` on; safe from several threads. Raises ReadFailed."""
+        if offset < 0 or offset + len(buffer) > self.size:
+            raise ReadFailed(offset, len(buffer), f"it has {self.size} bytes")
+        self._backend.read_into(buffer, offset)
 
     def changed(self) -> bool:
         """Has one of the image's files been written to, resized or replaced since it was opened?"""
@@ -93,22 +101,19 @@ class _RawFile:
         self._size = size
         self._held = os.fstat(descriptor).st_size
 
-    def read(self, offset: int, length: int) -> bytes:
-        parts: list[bytes] = []
-        want, at = length, offset
-        while want:
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        while buffer:
             try:
-                part = os.pread(self._file, want, at)
+                count = os.preadv(self._file, [buffer], offset)
             except OSError as error:
-                raise ReadFailed(at, want, error.strerror or str(error)) from error
-            if not part:
-                if at < self._held or self._size - self._held >= SECTOR:
-                    raise ReadFailed(at, want, "the file ends before it")
-                part = bytes(want)
-            parts.append(part)
-            at += len(part)
-            want -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+                raise ReadFailed(offset, len(buffer), error.strerror or str(error)) from error
+            if not count:
+                if offset < self._held or self._size - self._held >= SECTOR:
+                    raise ReadFailed(offset, len(buffer), "the file ends before it")
+                count = len(buffer)
+                buffer[:] = bytes(count)
+            buffer = buffer[count:]
+            offset += count
 
     def ranges(self) -> Iterator[Range]:
         held = min(self._held, self._size)
@@ -143,9 +148,9 @@ class _Served:
         self._blocks = blocks
         self._turn = threading.Lock()
 
-    def read(self, offset: int, length: int) -> bytes:
+    def read_into(self, buffer: memoryview, offset: int) -> None:
         with self._turn:
-            return self._blocks.read(offset, length)
+            buffer[:] = self._blocks.read(offset, len(buffer))
 
     def ranges(self) -> Iterator[Range]:
         at = 0
