@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
     from imgtool.guest.linux import LinuxGuest
     from imgtool.guest.root import RootSearch
+    from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.profiles import Profile
     from imgtool.rules import Target
 
@@ -107,3 +108,13 @@ class Image:
         guest = LinuxGuest(root, self.disk)
         self._open.callback(guest.close)
         return guest
+
+    @fact
+    def windows(self) -> WindowsGuest:
+        """The Windows system on the disk. Raises CannotRead where there is none."""
+        from imgtool.guest.windows.guest import WindowsGuest
+
+        root = self.search.root
+        if root is None or root.family != "windows":
+            raise CannotRead(Text(en="No Windows system was found.", zh="未找到 Windows 系统。"))
+        return WindowsGuest(root, self.disk)

@@ -18,6 +18,9 @@ OVERLAY_TAG = 0x80000017
 NAMED_TAGS = {0x80000013: "deduplicated files", 0x9000001A: "cloud files"}
 FILETIME_EPOCH = 11_644_473_600
 KEPT = 512
+FILE_NAME = 0x30
+RECORD_NUMBER = 0xFFFFFFFFFFFF
+"""The part of a file reference that is not the sequence number."""
 
 
 @contextmanager
@@ -55,7 +58,24 @@ class Ntfs:
         path = f"{self._paths[directory]}\\{name}"
         with _reading("directory"):
             found = self._volume.get_file_entry_by_path(path)
+            if found is None and "~" in name:
+                found = self._by_short_name(directory, name)
+                path = path if found is None else f"{self._paths[directory]}\\{found.name}"
             return None if found is None else self._keep(found, path)
+
+    def _by_short_name(self, directory: int, name: str) -> Any:
+        """libfsntfs looks entries up by their long names only; the short one (PROGRA~1) is an attribute."""
+        folder = self._entry(directory)
+        for index in range(min(folder.number_of_sub_file_entries, MOST_NAMES)):
+            entry = folder.get_sub_file_entry(index)
+            for number in range(entry.number_of_attributes if entry is not None else 0):
+                if entry.get_attribute(number).attribute_type != FILE_NAME:
+                    continue
+                said = entry.get_name_by_attribute_index(number) or ""
+                parent = entry.get_parent_file_reference_by_attribute_index(number) & RECORD_NUMBER
+                if said.upper() == name.upper() and parent == directory:
+                    return entry
+        return None
 
     def names(self, directory: int) -> list[str]:
         """The names in a directory; the files of NTFS itself are among those of the top."""
@@ -109,6 +129,16 @@ class Ntfs:
             raise damaged("file", f"MFT record {node} ends before its size")
         return data
 
+    def stream(self, node: int, name: str, limit: int) -> bytes | None:
+        """At most `limit` bytes of a named stream of a file; None where it has no such stream."""
+        entry = self._entry(node)
+        with _reading(f"MFT record {node}"):
+            if not entry.has_alternate_data_stream_by_name(name):
+                return None
+            found = entry.get_alternate_data_stream_by_name(name)
+            data: bytes = found.read_buffer_at_offset(min(found.size, limit), 0) if found.size else b""
+        return data
+
     def _readable(self, node: int, entry: Any) -> None:
         """Refuse the files whose bytes are elsewhere: libfsntfs would give zeros or cipher text."""
         flags = entry.file_attribute_flags or 0
@@ -140,7 +170,7 @@ class Ntfs:
         return kept
 
     def _keep(self, entry: Any, path: str) -> int:
-        node: int = entry.file_reference & 0xFFFFFFFFFFFF
+        node: int = entry.file_reference & RECORD_NUMBER
         if len(self._entries) >= KEPT:
             self._entries.clear()
         self._entries[node] = entry

@@ -139,6 +139,16 @@ class Tree:
         """Whether one thread may read this file while another reads whatever it likes. Raises as read()."""
         return getattr(self._file(path).filesystem, "bears_threads", False)
 
+    def stream(self, path: str, name: str, limit: int = DEFAULT_LIMIT) -> bytes | None:
+        """A named stream of a file on NTFS, at most `limit` bytes of it; None where there is none."""
+        place = self._file(path)
+        read = getattr(place.filesystem, "stream", None)
+        try:
+            data: bytes | None = read(place.node, name, limit) if read is not None else None
+        except GuestReadFailed as error:
+            raise _about(path, error) from error
+        return data
+
     def open(self, path: str) -> BinaryIO:
         """A regular file as a seekable stream, for what is too large to read whole. Raises as read()."""
         place = self._file(path)

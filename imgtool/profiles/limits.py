@@ -79,6 +79,40 @@ class LinuxLimits:
 
 
 @dataclass(frozen=True)
+class CloudbaseInitLimits:
+    """How cloudbase-init is to be set up (ref 04).
+
+    required and recommended: option to value, a tuple for a list whose items must all be there. local_script:
+    a pattern of file names in LocalScripts; run_again: the plugins whose recorded state must be 2 (ref 11).
+    """
+
+    account: str
+    local_script: str
+    run_again: tuple[str, ...]
+    required: Mapping[str, str | tuple[str, ...]]
+    recommended: Mapping[str, str | tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class WindowsLimits:
+    """Of a Windows guest.
+
+    releases: those of Windows Server that are taken, releases_not_listed those that are known to work and no page
+    lists; os_versions: release to ImportImage's OsVersion. Of storage and network any one driver is needed;
+    system_disk is the one that the platform's own disk needs.
+    """
+
+    releases: tuple[str, ...]
+    releases_not_listed: tuple[str, ...]
+    architectures: Mapping[str, str]
+    os_versions: Mapping[str, str]
+    storage: tuple[str, ...]
+    system_disk: str
+    network: tuple[str, ...]
+    cloudbase_init: CloudbaseInitLimits
+
+
+@dataclass(frozen=True)
 class Profile:
     """What one deployment accepts. `severities`: the levels that differ from the catalogue's, by rule id."""
 
@@ -86,6 +120,7 @@ class Profile:
     image: ImageLimits
     disk: DiskLimits
     linux: LinuxLimits
+    windows: WindowsLimits
     severities: Mapping[str, Severity]
     # Where each level was set, for the message about a rule that does not exist: file and line.
     places: Mapping[str, tuple[Path, int]] = field(default_factory=dict, repr=False, compare=False)

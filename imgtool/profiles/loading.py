@@ -9,6 +9,7 @@ from typing import Any, cast, get_args
 
 from imgtool.errors import UsageError
 from imgtool.profiles.limits import (
+    CloudbaseInitLimits,
     DiskLimits,
     Distribution,
     ImageLimits,
@@ -16,6 +17,7 @@ from imgtool.profiles.limits import (
     Profile,
     TableKind,
     VersionRule,
+    WindowsLimits,
 )
 from imgtool.profiles.source import KeyPath, ProfileFile, mistake, nearest, read_profile_file
 from imgtool.rules import Severity, Target
@@ -117,13 +119,14 @@ class _Reader:
             self.values = _merge(self.values, file.values)
 
     def profile(self) -> Profile:
-        self.keys((), ("name", "extends", "image", "disk", "linux", "severity"))
+        self.keys((), ("name", "extends", "image", "disk", "linux", "windows", "severity"))
         severities = self.severities()
         return Profile(
             name=self.string(("name",)) if "name" in self.files[0].values else self.files[0].path.stem,
             image=self.image(),
             disk=self.disk(),
             linux=self.linux(),
+            windows=self.windows(),
             severities=severities,
             places={name: self.place(("severity", name)) for name in severities},
         )
@@ -160,9 +163,8 @@ class _Reader:
         self.keys(("linux",), ("architectures", "virtio", "cloud-init", "distributions"))
         self.keys(("linux", "virtio"), ("kernel_options", "initramfs_modules"))
         self.keys(("linux", "cloud-init"), ("datasources", "metadata_datasources"))
-        architectures = self.table(("linux", "architectures"))
         return LinuxLimits(
-            architectures={word: self.string(("linux", "architectures", word)) for word in architectures},
+            architectures=self.strings(("linux", "architectures")),
             virtio_modules_kernel=self.words(("linux", "virtio", "kernel_options")),
             virtio_modules_initramfs=self.words(("linux", "virtio", "initramfs_modules")),
             datasources=self.words(("linux", "cloud-init", "datasources")),
@@ -186,6 +188,40 @@ class _Reader:
                         raise self.wrong((*here, key), reason, name)
                     known[name] = Distribution(os_type, version, itself)
         return known
+
+    def windows(self) -> WindowsLimits:
+        known = ("releases", "releases_not_listed", "architectures", "os_versions", "virtio", "cloudbase-init")
+        self.keys(("windows",), known)
+        virtio, init = ("windows", "virtio"), ("windows", "cloudbase-init")
+        self.keys(virtio, ("storage", "system_disk", "network"))
+        self.keys(init, ("account", "local_script", "run_again", "required", "recommended"))
+        storage = self.words((*virtio, "storage"))
+        return WindowsLimits(
+            releases=self.words(("windows", "releases")),
+            releases_not_listed=self.words(("windows", "releases_not_listed")),
+            architectures=self.strings(("windows", "architectures")),
+            os_versions=self.strings(("windows", "os_versions")),
+            storage=storage,
+            system_disk=self.word((*virtio, "system_disk"), storage),
+            network=self.words((*virtio, "network")),
+            cloudbase_init=CloudbaseInitLimits(
+                account=self.string((*init, "account")),
+                local_script=self.string((*init, "local_script")),
+                run_again=self.words((*init, "run_again")),
+                required=self.options((*init, "required")),
+                recommended=self.options((*init, "recommended")),
+            ),
+        )
+
+    def strings(self, path: KeyPath) -> dict[str, str]:
+        return {word: self.string((*path, word)) for word in self.table(path)}
+
+    def options(self, path: KeyPath) -> dict[str, str | tuple[str, ...]]:
+        """Options of a configuration file: each a text, or a list of texts."""
+        return {
+            name: self.words((*path, name)) if isinstance(value, list) else self.string((*path, name))
+            for name, value in self.table(path).items()
+        }
 
     def severities(self) -> dict[str, Severity]:
         levels = tuple(level.value for level in Severity)

@@ -1,0 +1,176 @@
+"""The state that a Windows was left in: its volume, what waits for the next start, its CD-ROM driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from imgtool.rules import Outcome, Severity, broken, kept, rule
+from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.image import Image
+
+CDROM_DENIED = "Policies\\Microsoft\\Windows\\RemovableStorageDevices"
+CDROM_CLASS = "{53f56308-b6bf-11d0-94f2-00a0c91efb8b}"
+CDROM_FILE = "/Windows/System32/drivers/cdrom.sys"
+
+
+@rule(
+    "windows.volume",
+    Text("Windows was shut down", "Windows 关机状态"),
+    severity=Severity.ERROR,
+    source="ref 07",
+    family="windows",
+    requires=("disk.root",),
+)
+def volume(image: Image) -> Iterator[Outcome]:
+    """Windows was shut down for good: neither hibernated nor copied while it ran.
+
+    A hibernated Windows (hiberfil.sys begins with HIBR) takes up a memory that belongs to other hardware, and its volume
+    must not be written to: an error. With fast start-up every shutdown is such a hibernation of the kernel: a warning.
+    Registry hives whose sequence numbers differ were being written when the copy was made (a snapshot of a running
+    system, ref 07): what their logs hold is missing from what is judged here; Windows replays them at its next start.
+    The NTFS dirty flag is disk.filesystem.clean's, BitLocker disk.encrypted's.
+
+    Evidence: the file's signature, the value, the hive. The fix is `powercfg /hibernate off` and a full shutdown.
+    """
+    from imgtool.guest.windows.settings import HIBERNATION, read_hibernation
+
+    guest = image.windows
+    found = read_hibernation(guest)
+    off = Text.same("powercfg /hibernate off\nshutdown /s /t 0")
+    if found.state == "hibernated":
+        yield broken(
+            Text("Windows is hibernated, not shut down.", "Windows 处于休眠状态，未关机。"),
+            f"{guest.root.volume.name}: {HIBERNATION} begins with HIBR",
+            remedy=Text(
+                f"Start the source, then in an administrator's prompt, and export again:\n{off.en}",
+                f"请启动源机器，在管理员命令行中执行以下命令后重新导出：\n{off.zh}",
+            ),
+        )
+    elif found.fast_startup:
+        yield broken(
+            Text(
+                "Fast start-up is on: a shutdown of this Windows hibernates its kernel.",
+                "已启用快速启动：该 Windows 关机时会将内核休眠。",
+            ),
+            f"SYSTEM\\{guest.control_set.path}\\Control\\Session Manager\\Power: HiberbootEnabled=1",
+            severity=Severity.WARNING,
+            remedy=off,
+        )
+    if guest.dirty_hives:
+        yield broken(
+            Text(
+                "The registry was being written when the image was made; its last changes are in logs that are not"
+                " replayed yet.",
+                "制作镜像时注册表正在写入；最后的更改仍在尚未回放的日志中。",
+            ),
+            *guest.dirty_hives,
+            severity=Severity.WARNING,
+            remedy=Text(
+                "Shut the source down (`shutdown /s /t 0`) and export the disk again; a start of the image replays the"
+                " logs as well.",
+                "请将源机器关机（`shutdown /s /t 0`）后重新导出磁盘；启动一次镜像也会回放这些日志。",
+            ),
+        )
+    if found.state != "hibernated" and not found.fast_startup and not guest.dirty_hives:
+        yield kept(Text("It was shut down.", "已正常关机。"), f"{HIBERNATION}: {found.state}")
+
+
+@rule(
+    "windows.pending",
+    Text("Nothing waits for a restart", "没有待重启的操作"),
+    severity=Severity.WARNING,
+    source="field",
+    family="windows",
+    requires=("disk.root",),
+)
+def pending(image: Image) -> Iterator[Outcome]:
+    """No update, rename or setup is half done.
+
+    Updates that wait for a restart are finished at the first start on the platform, where drivers have just changed, and
+    cloudbase-init has to wait for them. Setup or Sysprep in progress make the first start ask questions that nobody
+    answers; after Sysprep Windows resets what this check judged (ref 04: do not run Sysprep).
+
+    Evidence: the registry keys, WinSxS\\pending.xml, Setup\\State. The fix is a restart, or finishing the setup.
+    """
+    from imgtool.guest.windows.settings import COMPLETE, SETUP_STATE, read_pending
+
+    found = read_pending(image.windows)
+    wrong = False
+    if found.reboots:
+        wrong = True
+        yield broken(
+            Text("Updates or renames wait for a restart.", "有更新或文件重命名等待重启完成。"),
+            *found.reboots,
+            remedy=Text(
+                "On the source: `Restart-Computer`, until nothing is pending; then `Stop-Computer`, and export again.",
+                "请在源机器上执行 `Restart-Computer` 直至没有待处理操作，再执行 `Stop-Computer` 并重新导出。",
+            ),
+        )
+    strange = found.image_state not in ("", COMPLETE)
+    if found.setup or strange:
+        wrong = True
+        yield broken(
+            Text(
+                "Windows is in the middle of its setup, or was prepared with Sysprep.",
+                "Windows 安装尚未完成，或已用 Sysprep 处理。",
+            ),
+            *found.setup,
+            *([f"SOFTWARE\\{SETUP_STATE}: ImageState={found.image_state[:80]}"] if strange else []),
+            remedy=Text(
+                "Start the source and let the setup end, then shut it down without Sysprep and export again.",
+                "请启动源机器完成安装，然后在不运行 Sysprep 的情况下关机并重新导出。",
+            ),
+        )
+    if not wrong:
+        yield kept(Text("Nothing waits for a restart.", "没有待重启的操作。"))
+
+
+@rule(
+    "windows.cdrom",
+    Text("CD-ROM driver", "CD-ROM 驱动"),
+    severity=Severity.ERROR,
+    source="ref 11",
+    family="windows",
+    requires=("disk.root",),
+)
+def cdrom(image: Image) -> Iterator[Outcome]:
+    """Windows can read a CD: the platform's settings for an instance come on one.
+
+    cloudbase-init reads the config drive, which is a CD labelled config-2. Hardening guides disable the driver (Services\\
+    cdrom with Start 4) or deny reading by policy; then the instance gets no address and no password (ref 11). Evidence:
+    the service key, the policy. The fix is `sc.exe config cdrom start= system`.
+    """
+    guest = image.windows
+    service = guest.services.get("cdrom")
+    where = f"SYSTEM\\{guest.control_set.path}\\Services\\cdrom"
+    if service is None or service.effective_start == 4 or service.effective_start is None:
+        yield broken(
+            Text(
+                "The CD-ROM driver is disabled." if service is not None else "There is no CD-ROM driver.",
+                "CD-ROM 驱动已被禁用。" if service is not None else "没有 CD-ROM 驱动。",
+            ),
+            service.proof if service is not None else f"not there: {where}",
+            remedy=Text.same("sc.exe config cdrom start= system"),
+        )
+        return
+    path = service.file or CDROM_FILE
+    if not guest.tree.is_file(path):
+        yield broken(
+            Text("The file of the CD-ROM driver is not there.", "缺少 CD-ROM 驱动文件。"),
+            f"not there: {path}",
+            remedy=Text.same("sfc /scannow"),
+        )
+        return
+    policy = guest.software.key(CDROM_DENIED)
+    own = policy.key(CDROM_CLASS) if policy is not None else None
+    if (own is not None and own.number("Deny_Read")) or (policy is not None and policy.number("Deny_All")):
+        yield broken(
+            Text("A policy denies reading CDs.", "策略禁止读取 CD。"),
+            f"SOFTWARE\\{CDROM_DENIED}: Deny_Read or Deny_All",
+            remedy=Text.same(f'reg delete "HKLM\\SOFTWARE\\{CDROM_DENIED}" /f'),
+        )
+        return
+    yield kept(Text("The CD-ROM driver starts.", "CD-ROM 驱动可用。"), service.proof)

@@ -1,0 +1,38 @@
+"""Paths as the registry writes them, as paths of the guest's tree."""
+
+from __future__ import annotations
+
+import re
+
+SYSTEM_ROOT = "/Windows"
+
+
+def guest_path(path: str) -> str | None:
+    """`\\SystemRoot\\system32\\x.sys`, `%SystemRoot%\\x`, `\\??\\C:\\x`, `C:\\x` and `system32\\x` lead to
+    one place; None for an empty path and for one on another drive or on the network."""
+    path = path.strip().strip('"').replace("/", "\\")
+    path = re.sub(r"^\\\?\?\\|^\\\\[?.]\\", "", path)
+    if not path or path.startswith("\\\\"):
+        return None
+    for name in (r"\\systemroot(?=\\)", r"%systemroot%", r"%windir%"):
+        path = re.sub(rf"^{name}", lambda _: SYSTEM_ROOT.replace("/", "\\"), path, flags=re.IGNORECASE)
+    path = re.sub(r"^%systemdrive%", "C:", path, flags=re.IGNORECASE)
+    path = re.sub(r"^%programfiles%", r"C:\\Program Files", path, flags=re.IGNORECASE)
+    path = re.sub(r"^%programfiles\(x86\)%", r"C:\\Program Files (x86)", path, flags=re.IGNORECASE)
+    drive = re.match(r"([A-Za-z]):", path)
+    if drive:
+        if drive[1].upper() != "C":
+            return None
+        path = path[2:]
+    elif not path.startswith("\\"):
+        path = rf"\Windows\{path}"  # Windows resolves a driver's relative path against its own folder
+    return path.replace("\\", "/")
+
+
+def program_of(command: str) -> str:
+    """The program of a command line: what is in the first quotes, or the part that ends in .exe or .sys."""
+    command = command.strip()
+    if command.startswith('"'):
+        return command[1:].partition('"')[0]
+    found = re.match(r"(.*?\.(?:exe|sys|com|bat|cmd))(?:\s|$)", command, re.IGNORECASE)
+    return found[1] if found else command.partition(" ")[0]
