@@ -47,9 +47,10 @@ def clean(image: Image) -> Iterator[Outcome]:
 
     A copy of a running disk has a journal that waits to be replayed: what was last written may be missing
     from it, and what imgtool reads is the state before the replay. The next boot replays it, so this is a
-    warning. An error flag in ext2, ext3 or ext4, or XFS that asks for repair, is an error: the guest stops
-    in an emergency shell, or mounts the filesystem read-only. XFS says so by its log, which is clean when its
-    last record is that of an unmount; FAT and NTFS by a flag.
+    warning. An error flag in ext2, ext3 or ext4, or XFS that asks for repair, is an error: the guest stops in
+    an emergency shell, or mounts the filesystem read-only. XFS says so by its log, which is clean when its
+    last record is that of an unmount; FAT and NTFS by a flag. An NTFS whose $MFTMirr is not as its $MFT is
+    damaged: Windows repairs it, other systems refuse to mount it.
 
     Evidence: the volume and the flag. Example: `partition 1: ext4, needs_recovery`. The fix is to shut the
     source machine down and export again, or to have the filesystem checked on a copy of the image.
@@ -173,6 +174,12 @@ def fault_of(volume: Volume) -> Fault | None:
         )
         repair = f"fsck vfat {_device(volume)}" if type_ == "vfat" else ""
         return Fault(message, "dirty flag", Severity.WARNING, repair if _device(volume) else "")
+    if type_ == "ntfs" and details.get("mirror") is False:
+        message = Text(
+            f"The copy of the first records of {volume.name}'s file table ($MFTMirr) is not as these are.",
+            f"{volume.name} 的主文件表镜像（$MFTMirr）与主文件表不一致。",
+        )
+        return Fault(message, "$MFTMirr differs from $MFT", Severity.WARNING)
     return None
 
 

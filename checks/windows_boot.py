@@ -32,14 +32,15 @@ def boot(image: Image) -> Iterator[Outcome]:
     """Every step of a BIOS boot leads to this Windows.
 
     The boot sector of the active partition loads bootmgr, that reads Boot\\BCD, whose default entry names a
-    loader (winload.exe) and the partition it is on, by disk signature and offset; the loader reads the kernel and
-    the registry. A missing link ends in `BOOTMGR is missing`, 0xc000000e, 0xc000000f or 0xc0000225. A loader
-    winload.efi is that of UEFI, which the platform does not start for Windows (ref 07). A disk cloned with another
-    signature, or a system moved to another partition, has a BCD that names the old place.
+    loader (winload.exe) and the partition it is on, by disk signature and offset; the loader reads the kernel
+    and the registry. A missing link ends in `BOOTMGR is missing`, 0xc000000e, 0xc000000f or 0xc0000225. A
+    loader winload.efi is that of UEFI, which the platform does not start for Windows (ref 07). A disk cloned
+    with another signature, or a system moved to another partition, has a BCD that names the old place.
 
     Evidence: each step with its partition. Example: `BCD: default {…}, \\Windows\\system32\\winload.exe on
-    partition at byte 368050176 of MBR disk 6a2d1f0e`. The fix is `bcdboot` and `bootsect`, run in Windows or in its
-    recovery environment with S: for the active partition. That nothing is active is disk.boot-mode's to say.
+    partition at byte 368050176 of MBR disk 6a2d1f0e`. The fix is `bcdboot` and `bootsect`, run in Windows or
+    in its recovery environment with S: for the active partition. That nothing is active is disk.boot-mode's
+    to say.
     """
     from imgtool.guest.boot_mode import read_boot_mode
 
@@ -53,7 +54,10 @@ def boot(image: Image) -> Iterator[Outcome]:
     if not faults:
         loader = guest.boot.configuration.default_loader
         yield kept(
-            Text("The boot sector, bootmgr and BCD lead to this Windows.", "引导扇区、bootmgr 与 BCD 均指向该 Windows。"),
+            Text(
+                "The boot sector, bootmgr and BCD lead to this Windows.",
+                "引导扇区、bootmgr 与 BCD 均指向该 Windows。",
+            ),
             *_steps(guest),
             _described(loader) if loader is not None else "",
         )
@@ -74,7 +78,10 @@ def _steps(guest: WindowsGuest) -> list[str]:
     volume = guest.boot.active
     if volume is None:
         return []
-    return [f"{volume.name}: active, boot sector of bootmgr", f"{volume.name}: /bootmgr, {guest.boot.store and guest.boot.store.path}"]
+    return [
+        f"{volume.name}: active, boot sector of bootmgr",
+        f"{volume.name}: /bootmgr, {guest.boot.store and guest.boot.store.path}",
+    ]
 
 
 def _boot_files(guest: WindowsGuest, boot_code: str) -> Iterator[Outcome]:
@@ -98,7 +105,8 @@ def _boot_files(guest: WindowsGuest, boot_code: str) -> Iterator[Outcome]:
     if not guest.boot.active_tree.is_file("/bootmgr"):
         yield broken(
             Text(
-                f"The active partition ({volume.name}) has no bootmgr: the start ends with \"BOOTMGR is missing\".",
+                f'The active partition ({volume.name}) has no bootmgr: the start ends with "BOOTMGR is'
+                ' missing".',
                 f"活动分区（{volume.name}）上没有 bootmgr：启动时会提示 “BOOTMGR is missing”。",
             ),
             f"{volume.name}: not there: /bootmgr",
@@ -228,7 +236,8 @@ def _wrong_place(guest: WindowsGuest, device: Device | None) -> Text | None:
         )
     if device.offset != partition.start:
         return Text(
-            f"The boot configuration looks for Windows at byte {device.offset}; it lies at byte {partition.start}.",
+            f"The boot configuration looks for Windows at byte {device.offset}; it lies at byte"
+            f" {partition.start}.",
             f"启动配置在字节 {device.offset} 处查找 Windows，而它位于字节 {partition.start}。",
         )
     return None
@@ -243,9 +252,12 @@ def _kernel(guest: WindowsGuest) -> Iterator[Outcome]:
             Text(f"Windows can't start without {names}.", f"缺少 {names}，Windows 无法启动。"),
             *(f"not there: {path}" for path in lacking),
             remedy=Text(
-                "Copy them from the source (hives: from C:\\Windows\\System32\\config\\RegBack or a restore point; files:"
-                " `sfc /scannow /offbootdir=C:\\ /offwindir=C:\\Windows` in the recovery environment), and export again.",
-                "请从源机器恢复这些文件（注册表：C:\\Windows\\System32\\config\\RegBack 或还原点；系统文件：在恢复环境中执行"
+                "Copy them from the source (hives: from C:\\Windows\\System32\\config\\RegBack or a restore"
+                " point; files:"
+                " `sfc /scannow /offbootdir=C:\\ /offwindir=C:\\Windows` in the recovery environment), and"
+                " export again.",
+                "请从源机器恢复这些文件（注册表：C:\\Windows\\System32\\config\\RegBack 或还原点；系统文件："
+                "在恢复环境中执行"
                 " `sfc /scannow /offbootdir=C:\\ /offwindir=C:\\Windows`），再重新导出。",
             ),
         )
@@ -278,7 +290,8 @@ def _rebuild() -> Text:
 def _commands(*commands: str) -> Text:
     said = "\n".join(commands)
     return Text(
-        "In Windows as administrator, or in its recovery environment, with S: for the active partition (`mountvol`"
+        "In Windows as administrator, or in its recovery environment, with S: for the active partition"
+        " (`mountvol`"
         f" or diskpart's `assign letter=S`):\n{said}",
         "请在 Windows（管理员）或其恢复环境中执行，其中 S: 为活动分区（用 `mountvol` 或 diskpart 的"
         f" `assign letter=S` 分配盘符）：\n{said}",

@@ -33,10 +33,10 @@ SHOWN = 24
 def installed(image: Image) -> Iterator[Outcome]:
     """cloudbase-init is installed, and all that it runs with is there.
 
-    The platform sets an instance's name, address and password through cloudbase-init, and refuses an image without
-    (CloudInitNotInstalled). It is looked for where its service says, then where its installer puts it; it needs its
-    service program, its own Python for this architecture and its packages. Evidence: the folder and what is missing in
-    it. The fix is to run its installer.
+    The platform sets an instance's name, address and password through cloudbase-init, and refuses an image
+    without (CloudInitNotInstalled). It is looked for where its service says, then where its installer puts
+    it; it needs its service program, its own Python for this architecture and its packages. Evidence: the
+    folder and what is missing in it. The fix is to run its installer.
     """
     guest = image.windows
     init = guest.cloudbase_init
@@ -82,10 +82,12 @@ def installed(image: Image) -> Iterator[Outcome]:
 def _install(guest: WindowsGuest) -> Text:
     name = INSTALLER.get(guest.release.architecture, INSTALLER["x86_64"])
     return Text(
-        f"In Windows, as a member of Administrators: run {name} (https://cloudbase.it/cloudbase-init/) with \"Run"
-        " Cloudbase-Init service as LocalSystem\" and COM1, without Sysprep at the end; unattended:\n"
+        f"In Windows, as a member of Administrators: run {name} (https://cloudbase.it/cloudbase-init/) with"
+        ' "Run'
+        ' Cloudbase-Init service as LocalSystem" and COM1, without Sysprep at the end; unattended:\n'
         f"msiexec /i {name} /qn RUN_SERVICE_AS_LOCAL_SYSTEM=1 LOGGINGSERIALPORTNAME=COM1",
-        f"请在 Windows 中以 Administrators 成员身份运行 {name}（https://cloudbase.it/cloudbase-init/），勾选“Run"
+        f"请在 Windows 中以 Administrators 成员身份运行 {name}（https://cloudbase.it/cloudbase-init/），勾选"
+        "“Run"
         " Cloudbase-Init service as LocalSystem”，串口选 COM1，结束时不要运行 Sysprep；静默安装：\n"
         f"msiexec /i {name} /qn RUN_SERVICE_AS_LOCAL_SYSTEM=1 LOGGINGSERIALPORTNAME=COM1",
     )
@@ -102,10 +104,10 @@ def _install(guest: WindowsGuest) -> Text:
 def service(image: Image) -> Iterator[Outcome]:
     """The service cloudbase-init starts by itself, as LocalSystem.
 
-    A service that is disabled or started by hand does nothing at the first start. The installer's default account, a
-    user `cloudbase-init` of its own, fails as soon as somebody changes its password; the platform wants LocalSystem (ref
-    04, 11). Evidence: the service key. Example: `SYSTEM\\ControlSet001\\Services\\cloudbase-init: Start=4 (disabled)`.
-    The fix is `sc.exe config`.
+    A service that is disabled or started by hand does nothing at the first start. The installer's default
+    account, a user `cloudbase-init` of its own, fails as soon as somebody changes its password; the platform
+    wants LocalSystem (ref 04, 11). Evidence: the service key. Example:
+    `SYSTEM\\ControlSet001\\Services\\cloudbase-init: Start=4 (disabled)`. The fix is `sc.exe config`.
     """
     guest = image.windows
     found = guest.cloudbase_init.service
@@ -140,13 +142,16 @@ def service(image: Image) -> Iterator[Outcome]:
     if found.file is None or not guest.tree.is_file(found.file):
         wrong = True
         yield broken(
-            Text("The program of the service cloudbase-init is not there.", "cloudbase-init 服务的程序不存在。"),
+            Text(
+                "The program of the service cloudbase-init is not there.", "cloudbase-init 服务的程序不存在。"
+            ),
             f"SYSTEM\\{found.key}: ImagePath={found.image_path[:200]}",
             remedy=_install(guest),
         )
     if not wrong:
         yield kept(
-            Text("The service starts by itself, as LocalSystem.", "服务自动启动，身份为 LocalSystem。"), found.proof
+            Text("The service starts by itself, as LocalSystem.", "服务自动启动，身份为 LocalSystem。"),
+            found.proof,
         )
 
 
@@ -165,11 +170,12 @@ def _service(command: str) -> Text:
 def config(image: Image) -> Iterator[Outcome]:
     """cloudbase-init.conf holds the settings of the platform's page, each of them.
 
-    They are compared key by key with those of ref 04, which the profile holds: a list (plugins, services, groups) must
-    hold the page's items in any order and may hold others; paths, numbers and truth values count by their meaning; where
-    the file is silent, cloudbase-init's own default counts. What the first start needs to find its data and to apply it
-    is an error when it differs, the rest a warning. cloudbase-init can't read a file in UTF-16, with a byte order mark, or
-    with a line that is no setting: then it does nothing at all.
+    They are compared key by key with those of ref 04, which the profile holds: a list (plugins, services,
+    groups) must hold the page's items in any order and may hold others; paths, numbers and truth values count
+    by their meaning; where the file is silent, cloudbase-init's own default counts. What the first start
+    needs to find its data and to apply it is an error when it differs, the rest a warning. cloudbase-init
+    can't read a file in UTF-16, with a byte order mark, or with a line that is no setting: then it does
+    nothing at all.
 
     Evidence: each setting that is missing or different, with its line. Example: `plugins (line 21): lacks
     cloudbaseinit.plugins.common.userdata.UserDataPlugin`. The fix is to write these settings into the file.
@@ -194,7 +200,9 @@ def config(image: Image) -> Iterator[Outcome]:
     required, recommended = _in_folder(limits.required, init), _in_folder(limits.recommended, init)
     wrong, slight = differences(found, required), differences(found, recommended)
     if wrong:
-        yield broken(_named(wrong, Severity.ERROR), *_evidence(init, wrong), remedy=_set(init, wrong, required))
+        yield broken(
+            _named(wrong, Severity.ERROR), *_evidence(init, wrong), remedy=_set(init, wrong, required)
+        )
     if slight:
         yield broken(
             _named(slight, Severity.WARNING),
@@ -237,7 +245,8 @@ def _unreadable(init: CloudbaseInit, found: Config) -> Outcome | None:
     if found.mistakes:
         return broken(
             Text(
-                "The configuration has lines that are no settings: cloudbase-init stops at the first of them.",
+                "The configuration has lines that are no settings: cloudbase-init stops at the first of"
+                " them.",
                 "配置文件中有无法解析的行：cloudbase-init 读到第一处即会停止。",
             ),
             *(f"{init.config_path}:{line}: {text}" for line, text in found.mistakes),
@@ -266,9 +275,7 @@ def _evidence(init: CloudbaseInit, wrong: list[Difference]) -> list[str]:
     return [init.config_path, *(it.evidence for it in wrong[:SHOWN])]
 
 
-def _set(
-    init: CloudbaseInit, wrong: list[Difference], wanted: Mapping[str, str | tuple[str, ...]]
-) -> Text:
+def _set(init: CloudbaseInit, wrong: list[Difference], wanted: Mapping[str, str | tuple[str, ...]]) -> Text:
     return _write(init, {it.name: wanted[it.name] for it in wrong}, {it.name: it for it in wrong})
 
 
@@ -308,14 +315,15 @@ def _write(
 def state(image: Image) -> Iterator[Outcome]:
     """cloudbase-init has everything to do at the next start, and its local scripts run every time.
 
-    What a plugin has done is recorded in the registry by instance: 1, done; 2, run at every start. A new instance has
-    a new id, so its plugins run; a record without an instance counts for all and keeps them from it. The local scripts
-    plugin must be recorded as 2 wherever it is recorded (ref 11), because the platform's script in LocalScripts, which
-    ref 04 has one put there, applies later changes of password and address. A script that was downloaded keeps a mark
-    that makes PowerShell refuse it ("Unblock", ref 04).
+    What a plugin has done is recorded in the registry by instance: 1, done; 2, run at every start. A new
+    instance has a new id, so its plugins run; a record without an instance counts for all and keeps them from
+    it. The local scripts plugin must be recorded as 2 wherever it is recorded (ref 11), because the
+    platform's script in LocalScripts, which ref 04 has one put there, applies later changes of password and
+    address. A script that was downloaded keeps a mark that makes PowerShell refuse it ("Unblock", ref 04).
 
-    Evidence: the registry values and the folder. Example: `SOFTWARE\\Cloudbase Solutions\\Cloudbase-Init\\…\\Plugins:
-    LocalScriptsPlugin=1`. The fix is a `reg` command, or copying the script.
+    Evidence: the registry values and the folder. Example: `SOFTWARE\\Cloudbase
+    Solutions\\Cloudbase-Init\\…\\Plugins: LocalScriptsPlugin=1`. The fix is a `reg` command, or copying the
+    script.
     """
     guest, limits = image.windows, image.profile.windows.cloudbase_init
     init = guest.cloudbase_init
@@ -346,7 +354,8 @@ def _recorded(init: CloudbaseInit, again: set[str]) -> Iterator[Outcome]:
             *(f"{it.key}: {it.plugin}={it.value}" for it in once[:8]),
             remedy=Text.same(
                 "\n".join(
-                    f'reg add "HKLM\\{it.key}" /v {it.plugin} /t REG_DWORD /d {NEXT_BOOT} /f' for it in once[:8]
+                    f'reg add "HKLM\\{it.key}" /v {it.plugin} /t REG_DWORD /d {NEXT_BOOT} /f'
+                    for it in once[:8]
                 )
             ),
         )

@@ -25,11 +25,12 @@ TERMINAL_SERVER = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Terminal Server"
 def remote_desktop(image: Image) -> Iterator[Outcome]:
     """One can log in to the instance: Remote Desktop is on, its service starts, and the firewall lets it in.
 
-    Without it the console is the only way in. A new network is Public to Windows, so that a rule for the Domain or Private
-    profile alone leaves the port closed. Group policy counts before the system's own settings. A port other than 3389 is
-    told with the evidence: the security group must allow it.
+    Without it the console is the only way in. A new network is Public to Windows, so that a rule for the
+    Domain or Private profile alone leaves the port closed. Group policy counts before the system's own
+    settings. A port other than 3389 is told with the evidence: the security group must allow it.
 
-    Evidence: fDenyTSConnections, the service TermService, the firewall's profiles and rules. The fix is two commands.
+    Evidence: fDenyTSConnections, the service TermService, the firewall's profiles and rules. The fix is two
+    commands.
     """
     from imgtool.guest.windows.settings import RDP_PORT, read_remote_desktop
 
@@ -58,7 +59,8 @@ def remote_desktop(image: Image) -> Iterator[Outcome]:
         other = found.port != RDP_PORT
         yield kept(
             Text(
-                f"Remote Desktop is on, at port {found.port}" + (": allow it in the security group." if other else "."),
+                f"Remote Desktop is on, at port {found.port}"
+                + (": allow it in the security group." if other else "."),
                 f"远程桌面已启用，端口 {found.port}" + ("：请在安全组中放行。" if other else "。"),
             ),
             *seen,
@@ -85,8 +87,9 @@ def remote_desktop(image: Image) -> Iterator[Outcome]:
 def clock(image: Image) -> Iterator[Outcome]:
     """Windows takes the hardware clock as local time, as platforms give it to Windows.
 
-    RealTimeIsUniversal, which some set for a Linux beside it, makes it UTC: then the time is wrong by the time zone until
-    the network corrects it, and certificates and domain logins may fail meanwhile. Evidence: the value and the time zone.
+    RealTimeIsUniversal, which some set for a Linux beside it, makes it UTC: then the time is wrong by the
+    time zone until the network corrects it, and certificates and domain logins may fail meanwhile. Evidence:
+    the value and the time zone.
     """
     from imgtool.guest.windows.settings import read_clock
 
@@ -101,7 +104,8 @@ def clock(image: Image) -> Iterator[Outcome]:
             "Control\\TimeZoneInformation: RealTimeIsUniversal=1",
             zone,
             remedy=Text.same(
-                'reg delete "HKLM\\SYSTEM\\CurrentControlSet\\Control\\TimeZoneInformation" /v RealTimeIsUniversal /f'
+                'reg delete "HKLM\\SYSTEM\\CurrentControlSet\\Control\\TimeZoneInformation" /v'
+                " RealTimeIsUniversal /f"
             ),
         )
         return
@@ -119,9 +123,10 @@ def clock(image: Image) -> Iterator[Outcome]:
 def san_policy(image: Image) -> Iterator[Outcome]:
     """Disks that are added to an instance come online by themselves.
 
-    Enterprise and Datacenter editions keep disks on shared buses offline until an administrator brings them online. The
-    platform's configuration has cloudbase-init set the policy OnlineAll (`san_policy`, ref 04), at the first start. This
-    tells what the policy is now. Evidence: partmgr's SanPolicy. The fix is diskpart's `san policy=OnlineAll`.
+    Enterprise and Datacenter editions keep disks on shared buses offline until an administrator brings them
+    online. The platform's configuration has cloudbase-init set the policy OnlineAll (`san_policy`, ref 04),
+    at the first start. This tells what the policy is now. Evidence: partmgr's SanPolicy. The fix is
+    diskpart's `san policy=OnlineAll`.
     """
     from imgtool.guest.windows.settings import SAN_POLICIES, read_san_policy
 
@@ -152,9 +157,10 @@ def san_policy(image: Image) -> Iterator[Outcome]:
 def activation(image: Image) -> Iterator[Outcome]:
     """Whether Windows will still be activated on other hardware.
 
-    The platform does not activate imported systems (ref 01). A client of a key management service asks its own again; a
-    multiple activation key or a retail key is used up once more, because the hardware has changed; an OEM's key holds on
-    that OEM's machines only, and an evaluation ends. Evidence: the edition, and how the product key was sold.
+    The platform does not activate imported systems (ref 01). A client of a key management service asks its
+    own again; a multiple activation key or a retail key is used up once more, because the hardware has
+    changed; an OEM's key holds on that OEM's machines only, and an evaluation ends. Evidence: the edition,
+    and how the product key was sold.
     """
     from imgtool.guest.windows.settings import read_key_type
 
@@ -169,7 +175,10 @@ def activation(image: Image) -> Iterator[Outcome]:
                 "这是评估版：到期后会自动关机。",
             ),
             seen,
-            remedy=Text.same("dism /online /Set-Edition:ServerStandard /ProductKey:XXXXX-XXXXX-XXXXX-XXXXX-XXXXX /AcceptEula"),
+            remedy=Text.same(
+                "dism /online /Set-Edition:ServerStandard /ProductKey:XXXXX-XXXXX-XXXXX-XXXXX-XXXXX"
+                " /AcceptEula"
+            ),
         )
         return
     if sold and "GVLK" not in sold:
@@ -183,5 +192,9 @@ def activation(image: Image) -> Iterator[Outcome]:
         )
         return
     yield kept(
-        Text("Nothing ties the activation to this hardware, as far as can be seen.", "未发现与原硬件绑定的激活信息。"), seen
+        Text(
+            "Nothing ties the activation to this hardware, as far as can be seen.",
+            "未发现与原硬件绑定的激活信息。",
+        ),
+        seen,
     )

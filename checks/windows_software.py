@@ -30,13 +30,14 @@ KINDS = {
 def conflicting(image: Image) -> Iterator[Outcome]:
     """No guest tools, agents or security software get in the way of the platform's.
 
-    VMware Tools, Xen tools and VirtualBox Guest Additions bring drivers that fail or filter disk and network on another
-    hypervisor; ref 07 has them uninstalled before the export, since their uninstallers often refuse to run afterwards.
-    Agents of other clouds look for that cloud's metadata and may overwrite address or password. Security software is
-    named because it may keep cloudbase-init from setting the password (ref 11): that is information only.
+    VMware Tools, Xen tools and VirtualBox Guest Additions bring drivers that fail or filter disk and network
+    on another hypervisor; ref 07 has them uninstalled before the export, since their uninstallers often
+    refuse to run afterwards. Agents of other clouds look for that cloud's metadata and may overwrite address
+    or password. Security software is named because it may keep cloudbase-init from setting the password (ref
+    11): that is information only.
 
-    Evidence: uninstall keys and services. Example: `SOFTWARE\\…\\Uninstall\\{…}: VMware Tools 11.3.0`. The fix is to
-    uninstall it on the source.
+    Evidence: uninstall keys and services. Example: `SOFTWARE\\…\\Uninstall\\{…}: VMware Tools 11.3.0`. The
+    fix is to uninstall it on the source.
     """
     from imgtool.guest.windows.foreign_software import find_foreign
 

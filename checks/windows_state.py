@@ -27,13 +27,15 @@ CDROM_FILE = "/Windows/System32/drivers/cdrom.sys"
 def volume(image: Image) -> Iterator[Outcome]:
     """Windows was shut down for good: neither hibernated nor copied while it ran.
 
-    A hibernated Windows (hiberfil.sys begins with HIBR) takes up a memory that belongs to other hardware, and its volume
-    must not be written to: an error. With fast start-up every shutdown is such a hibernation of the kernel: a warning.
-    Registry hives whose sequence numbers differ were being written when the copy was made (a snapshot of a running
-    system, ref 07): what their logs hold is missing from what is judged here; Windows replays them at its next start.
-    The NTFS dirty flag is disk.filesystem.clean's, BitLocker disk.encrypted's.
+    A hibernated Windows (hiberfil.sys begins with HIBR) takes up a memory that belongs to other hardware, and
+    its volume must not be written to: an error. With fast start-up every shutdown is such a hibernation of
+    the kernel: a warning. Registry hives whose sequence numbers differ were being written when the copy was
+    made (a snapshot of a running system, ref 07): what their logs hold is missing from what is judged here;
+    Windows replays them at its next start. The NTFS dirty flag is disk.filesystem.clean's, BitLocker
+    disk.encrypted's.
 
-    Evidence: the file's signature, the value, the hive. The fix is `powercfg /hibernate off` and a full shutdown.
+    Evidence: the file's signature, the value, the hive. The fix is `powercfg /hibernate off` and a full
+    shutdown.
     """
     from imgtool.guest.windows.settings import HIBERNATION, read_hibernation
 
@@ -62,14 +64,16 @@ def volume(image: Image) -> Iterator[Outcome]:
     if guest.dirty_hives:
         yield broken(
             Text(
-                "The registry was being written when the image was made; its last changes are in logs that are not"
+                "The registry was being written when the image was made; its last changes are in logs that"
+                " are not"
                 " replayed yet.",
                 "制作镜像时注册表正在写入；最后的更改仍在尚未回放的日志中。",
             ),
             *guest.dirty_hives,
             severity=Severity.WARNING,
             remedy=Text(
-                "Shut the source down (`shutdown /s /t 0`) and export the disk again; a start of the image replays the"
+                "Shut the source down (`shutdown /s /t 0`) and export the disk again; a start of the image"
+                " replays the"
                 " logs as well.",
                 "请将源机器关机（`shutdown /s /t 0`）后重新导出磁盘；启动一次镜像也会回放这些日志。",
             ),
@@ -89,11 +93,13 @@ def volume(image: Image) -> Iterator[Outcome]:
 def pending(image: Image) -> Iterator[Outcome]:
     """No update, rename or setup is half done.
 
-    Updates that wait for a restart are finished at the first start on the platform, where drivers have just changed, and
-    cloudbase-init has to wait for them. Setup or Sysprep in progress make the first start ask questions that nobody
-    answers; after Sysprep Windows resets what this check judged (ref 04: do not run Sysprep).
+    Updates that wait for a restart are finished at the first start on the platform, where drivers have just
+    changed, and cloudbase-init has to wait for them. Setup or Sysprep in progress make the first start ask
+    questions that nobody answers; after Sysprep Windows resets what this check judged (ref 04: do not run
+    Sysprep).
 
-    Evidence: the registry keys, WinSxS\\pending.xml, Setup\\State. The fix is a restart, or finishing the setup.
+    Evidence: the registry keys, WinSxS\\pending.xml, Setup\\State. The fix is a restart, or finishing the
+    setup.
     """
     from imgtool.guest.windows.settings import COMPLETE, SETUP_STATE, read_pending
 
@@ -105,7 +111,8 @@ def pending(image: Image) -> Iterator[Outcome]:
             Text("Updates or renames wait for a restart.", "有更新或文件重命名等待重启完成。"),
             *found.reboots,
             remedy=Text(
-                "On the source: `Restart-Computer`, until nothing is pending; then `Stop-Computer`, and export again.",
+                "On the source: `Restart-Computer`, until nothing is pending; then `Stop-Computer`, and"
+                " export again.",
                 "请在源机器上执行 `Restart-Computer` 直至没有待处理操作，再执行 `Stop-Computer` 并重新导出。",
             ),
         )
@@ -139,9 +146,9 @@ def pending(image: Image) -> Iterator[Outcome]:
 def cdrom(image: Image) -> Iterator[Outcome]:
     """Windows can read a CD: the platform's settings for an instance come on one.
 
-    cloudbase-init reads the config drive, which is a CD labelled config-2. Hardening guides disable the driver (Services\\
-    cdrom with Start 4) or deny reading by policy; then the instance gets no address and no password (ref 11). Evidence:
-    the service key, the policy. The fix is `sc.exe config cdrom start= system`.
+    cloudbase-init reads the config drive, which is a CD labelled config-2. Hardening guides disable the
+    driver (Services\\ cdrom with Start 4) or deny reading by policy; then the instance gets no address and no
+    password (ref 11). Evidence: the service key, the policy. The fix is `sc.exe config cdrom start= system`.
     """
     guest = image.windows
     service = guest.services.get("cdrom")

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 def version(image: Image) -> Iterator[Outcome]:
     """It is a Windows Server that the platform takes, for a processor that it has.
 
-    The platform lists Windows Server 2008, 2012 and 2016 with their R2 releases, 32 and 64 bit (ref 01). 2019 and
-    2022 are not on that list, but ref 04 takes 2022 for its example: a warning. Clients (Windows 7, 10, 11), older
-    and newer servers are refused. The release is told by the build number, the kind by ProductType, both in the
-    registry; the profile lists what is taken.
+    The platform lists Windows Server 2008, 2012 and 2016 with their R2 releases, 32 and 64 bit (ref 01). 2019
+    and 2022 are not on that list, but ref 04 takes 2022 for its example: a warning. Clients (Windows 7, 10,
+    11), older and newer servers are refused. The release is told by the build number, the kind by
+    ProductType, both in the registry; the profile lists what is taken.
 
     Evidence: the product's name, edition, build, architecture and language. Example: `Windows Server 2012 R2
     Standard, build 9600.19913, x86_64, zh-CN`. The fix is to move the workload to a release that is taken.
@@ -37,7 +37,8 @@ def version(image: Image) -> Iterator[Outcome]:
     if release.architecture not in limits.architectures:
         yield broken(
             Text(
-                f"The platform has no machines for Windows on {release.architecture or 'an unknown processor'}.",
+                "The platform has no machines for Windows on"
+                f" {release.architecture or 'an unknown processor'}.",
                 f"平台没有可运行 {release.architecture or '未知架构'} 版 Windows 的机器。",
             ),
             seen,
@@ -50,13 +51,15 @@ def version(image: Image) -> Iterator[Outcome]:
     if release.kind == "server" and release.name in limits.releases_not_listed:
         yield broken(
             Text(
-                f"The platform's documentation does not list {release.full_name} among the systems that it imports.",
+                f"The platform's documentation does not list {release.full_name} among the systems that it"
+                " imports.",
                 f"平台文档的导入系统列表中没有 {release.full_name}。",
             ),
             seen,
             severity=Severity.WARNING,
             remedy=Text(
-                "Ask whether this deployment takes it (DescribeImportImageOs lists what it does) before the import.",
+                "Ask whether this deployment takes it (DescribeImportImageOs lists what it does) before the"
+                " import.",
                 "导入前请确认此部署是否支持（DescribeImportImageOs 会列出支持的系统）。",
             ),
         )
@@ -104,9 +107,10 @@ def _move(releases: tuple[str, ...]) -> Text:
 def filesystem(image: Image) -> Iterator[Outcome]:
     """Windows lies on NTFS, in a partition of a basic MBR disk.
 
-    The platform supports NTFS on MBR partitions only: no GPT, no logical volume management (ref 01), which is what
-    dynamic disks are. A GPT is told by disk.partition-table.allowed and a dynamic disk by disk.other-disks; then
-    this rule is skipped. Evidence: the volume and its filesystem. The fix is `convert C: /fs:ntfs`.
+    The platform supports NTFS on MBR partitions only: no GPT, no logical volume management (ref 01), which is
+    what dynamic disks are. A GPT is told by disk.partition-table.allowed and a dynamic disk by
+    disk.other-disks; then this rule is skipped. Evidence: the volume and its filesystem. The fix is `convert
+    C: /fs:ntfs`.
     """
     volume = image.windows.root.volume
     type_, kind = volume.signature.type, image.disk.table.kind
@@ -119,7 +123,8 @@ def filesystem(image: Image) -> Iterator[Outcome]:
             ),
             seen,
             remedy=Text(
-                "On the source, in an administrator's prompt: `convert C: /fs:ntfs`, restart, and export again.",
+                "On the source, in an administrator's prompt: `convert C: /fs:ntfs`, restart, and export"
+                " again.",
                 "请在源机器的管理员命令行中执行 `convert C: /fs:ntfs`，重启后重新导出。",
             ),
         )

@@ -46,13 +46,15 @@ def storage(image: Image) -> Iterator[Outcome]:
 
     On the platform the system disk is a virtio disk, PCI device 1AF4:1001 (1042 to machines without the old
     interface), which Windows has no driver for by itself (ref 01). Without it Windows stops with 0x7B
-    (INACCESSIBLE_BOOT_DEVICE). It takes: the file viostor.sys for this architecture; a service with Start 0 (boot) in
-    the control set that is used next, not overridden by a StartOverride key; and a binding of the device's hardware id
-    to the service, where Windows looks at boot: Control\\CriticalDeviceDatabase, or SYSTEM\\DriverDatabase where there
-    is one (Windows 8, Server 2012 and later). A system that has vioscsi only starts from virtio SCSI disks: a warning.
+    (INACCESSIBLE_BOOT_DEVICE). It takes: the file viostor.sys for this architecture; a service with Start 0
+    (boot) in the control set that is used next, not overridden by a StartOverride key; and a binding of the
+    device's hardware id to the service, where Windows looks at boot: Control\\CriticalDeviceDatabase, or
+    SYSTEM\\DriverDatabase where there is one (Windows 8, Server 2012 and later). A system that has vioscsi
+    only starts from virtio SCSI disks: a warning.
 
-    Evidence: the service key, the file, the bindings. Example: `SYSTEM\\ControlSet002\\Services\\viostor: Start=3
-    (demand)`. The fix is to install the driver from virtio-win's disk on the source, where pnputil and dism do all of it.
+    Evidence: the service key, the file, the bindings. Example: `SYSTEM\\ControlSet002\\Services\\viostor:
+    Start=3 (demand)`. The fix is to install the driver from virtio-win's disk on the source, where pnputil
+    and dism do all of it.
     """
     from imgtool.guest.windows.known_drivers import DRIVERS
 
@@ -70,9 +72,11 @@ def storage(image: Image) -> Iterator[Outcome]:
             return
         yield broken(
             Text(
-                f"Only {driver.name} starts at boot, which drives virtio SCSI disks; the platform's system disk"
+                f"Only {driver.name} starts at boot, which drives virtio SCSI disks; the platform's system"
+                " disk"
                 f" needs {limits.system_disk}.",
-                f"只有 {driver.name} 随系统启动，它驱动 virtio SCSI 磁盘；平台的系统盘需要 {limits.system_disk}。",
+                f"只有 {driver.name} 随系统启动，它驱动 virtio SCSI 磁盘；平台的系统盘需要"
+                f" {limits.system_disk}。",
             ),
             *_proofs(guest, driver),
             *(line for fault in faults[limits.system_disk] for line in fault.evidence),
@@ -109,7 +113,8 @@ def _storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[_Faul
         yield _Fault(
             "override" if override else "start",
             Text(
-                f"{name} does not start at boot ({service.start_word}): Windows would not find its disk (0x7B).",
+                f"{name} does not start at boot ({service.start_word}): Windows would not find its disk"
+                " (0x7B).",
                 f"{name} 不随系统启动（{service.start_word}）：Windows 将找不到系统盘（0x7B）。",
             ),
             (service.proof,),
@@ -121,7 +126,8 @@ def _storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[_Faul
         yield _Fault(
             "bind",
             Text(
-                f"Nothing binds the platform's disk (PCI 1AF4:{old:04X}) to {name}: Windows would not start it for"
+                f"Nothing binds the platform's disk (PCI 1AF4:{old:04X}) to {name}: Windows would not start"
+                " it for"
                 " that device (0x7B).",
                 f"没有将平台磁盘（PCI 1AF4:{old:04X}）绑定到 {name}：Windows 不会为该设备启动驱动（0x7B）。",
             ),
@@ -197,8 +203,7 @@ def _storage_remedy(guest: WindowsGuest, driver: VirtioDriver, faults: list[_Fau
     offline = install_driver_offline(driver, guest.release)
     said = in_windows(
         *lines,
-        en=f"In Windows, as administrator, with virtio-win's disk in {DRIVER_DISK}"
-        + _custom(guest)[0],
+        en=f"In Windows, as administrator, with virtio-win's disk in {DRIVER_DISK}" + _custom(guest)[0],
         zh=f"请在 Windows 中以管理员身份执行，virtio-win 光盘位于 {DRIVER_DISK}" + _custom(guest)[1],
     )
     if "install" not in kinds or not offline:
@@ -231,12 +236,13 @@ def _custom(guest: WindowsGuest) -> tuple[str, str]:
 def network(image: Image) -> Iterator[Outcome]:
     """Windows has the driver for the platform's network card, or can install it at its first start there.
 
-    The network card is virtio's, PCI 1AF4:1000 or 1041. Plug and Play installs netkvm for it when Windows meets it:
-    from an INF that is staged in the driver store. A service that is disabled, or a file of another architecture,
-    keeps it from starting. A driver that is staged but was never installed is a warning: it was never tried here.
+    The network card is virtio's, PCI 1AF4:1000 or 1041. Plug and Play installs netkvm for it when Windows
+    meets it: from an INF that is staged in the driver store. A service that is disabled, or a file of another
+    architecture, keeps it from starting. A driver that is staged but was never installed is a warning: it was
+    never tried here.
 
-    Evidence: service, file and INF. Example: `not there: SYSTEM\\ControlSet001\\Services\\netkvm`. The fix is to install
-    the driver from virtio-win's disk.
+    Evidence: service, file and INF. Example: `not there: SYSTEM\\ControlSet001\\Services\\netkvm`. The fix is
+    to install the driver from virtio-win's disk.
     """
     from imgtool.guest.windows.known_drivers import DRIVERS
 
@@ -306,7 +312,11 @@ def _inf(guest: WindowsGuest, driver: VirtioDriver) -> str:
 def _network_remedy(guest: WindowsGuest, driver: VirtioDriver, *, enable: bool = False) -> Text:
     from imgtool.guest.windows.commands import DRIVER_DISK, in_windows, install_driver
 
-    lines = [f"sc.exe config {driver.name} start= demand"] if enable else list(install_driver(driver, guest.release))
+    lines = (
+        [f"sc.exe config {driver.name} start= demand"]
+        if enable
+        else list(install_driver(driver, guest.release))
+    )
     if not lines:
         return Text(
             f"virtio-win has no {driver.name} for {guest.release.full_name}; ask the platform for its own.",
@@ -330,11 +340,13 @@ def _network_remedy(guest: WindowsGuest, driver: VirtioDriver, *, enable: bool =
 def driver_signing(image: Image) -> Iterator[Outcome]:
     """An old Windows can check the signature of its virtio driver.
 
-    64-bit Server 2008 and 2008 R2 know SHA-2 signatures of drivers only with an update (KB3033929 or KB4474419 for 2008
-    R2, KB4474419 or KB4493730 for 2008). virtio-win's drivers after 0.1.189 are signed with SHA-2 only: without the update
-    such a boot driver is refused with 0xc0000428. A driver that has a SHA-1 signature as well loads.
+    64-bit Server 2008 and 2008 R2 know SHA-2 signatures of drivers only with an update (KB3033929 or
+    KB4474419 for 2008 R2, KB4474419 or KB4493730 for 2008). virtio-win's drivers after 0.1.189 are signed
+    with SHA-2 only: without the update such a boot driver is refused with 0xc0000428. A driver that has a
+    SHA-1 signature as well loads.
 
-    Evidence: the signatures in the driver file, the updates that were looked for. The fix is the update, or an older driver.
+    Evidence: the signatures in the driver file, the updates that were looked for. The fix is the update, or
+    an older driver.
     """
     from imgtool.guest.windows.known_drivers import DRIVERS, LAST_WITH_OLD_RELEASES
     from imgtool.guest.windows.program_file import read_program_file
@@ -370,7 +382,8 @@ def driver_signing(image: Image) -> Iterator[Outcome]:
             return
         yield broken(
             Text(
-                f"{release.full_name} has no update for SHA-2 signatures, and {name} has no SHA-1 signature: Windows"
+                f"{release.full_name} has no update for SHA-2 signatures, and {name} has no SHA-1"
+                " signature: Windows"
                 " would refuse to load it (0xc0000428).",
                 f"{release.full_name} 未安装 SHA-2 签名更新，而 {name} 没有 SHA-1 签名：Windows 将拒绝加载"
                 "（0xc0000428）。",
@@ -378,7 +391,8 @@ def driver_signing(image: Image) -> Iterator[Outcome]:
             f"{path}: signed with {', '.join(digests) or 'nothing embedded'}",
             f"not installed: {', '.join(wanted)}",
             remedy=Text(
-                f"Install {wanted[-1]} on the source (`wusa.exe` with its .msu, then restart), or the drivers of virtio-win"
+                f"Install {wanted[-1]} on the source (`wusa.exe` with its .msu, then restart), or the"
+                " drivers of virtio-win"
                 f" {LAST_WITH_OLD_RELEASES}.",
                 f"请在源机器上安装 {wanted[-1]}（用 `wusa.exe` 安装 .msu 后重启），或改用 virtio-win"
                 f" {LAST_WITH_OLD_RELEASES} 的驱动。",

@@ -55,6 +55,10 @@ def facts_of(image: Image, whole: bool = False) -> tuple[Facts, dict[str, Text]]
         facts["partitions"] = _partitions(image, unread)
         if image.family == "linux":
             facts["linux"] = _linux(image.linux, unread)
+        if image.family == "windows":
+            from imgtool.guest.windows.facts import windows_facts
+
+            facts["windows"] = windows_facts(image.windows, unread)
     return facts, unread.reasons
 
 
@@ -146,6 +150,10 @@ def _boot_mode(image: Image) -> str:
 def _system(image: Image, unread: Unread) -> Facts:
     unread.ask("system", lambda: image.search)
     facts: Facts = {**_NO_SYSTEM, "family": image.family}
+    if image.family == "windows":
+        from imgtool.guest.windows.facts import system_facts
+
+        return {**facts, **system_facts(image.windows, image.profile, unread)}
     if image.family != "linux":
         return facts
     from imgtool.guest.release import import_os

@@ -24,7 +24,8 @@ class Signature:
     xfs: version (4 or 5), external_journal, block_size, total_blocks, free_blocks, inodes, free_inodes,
     agcount, incompat (names), ...
     btrfs: devices (how many), device_number, device_uuid, named_devices (number: UUID of those that the
-    superblock names), log_tree, total_bytes, used_bytes. vfat, ntfs, exfat: dirty. swap: hibernated.
+    superblock names), log_tree, total_bytes, used_bytes. vfat, ntfs, exfat: dirty. ntfs: mirror
+    ($MFTMirr is as the $MFT). swap: hibernated.
     linux_raid_member: version, level, disks, name, data_start, data_size. crypto_LUKS: version.
     """
 

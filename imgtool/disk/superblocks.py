@@ -224,7 +224,22 @@ def ntfs(blocks: Blocks, head: bytes) -> Signature | None:
         record = far(blocks, number(head, 48, 8) * cluster + 3 * record_size, record_size)
     label, flags = _ntfs_volume(record)
     details = {} if flags is None else {"dirty": bool(flags & 1)}
+    if record:
+        table, mirror = (number(head, at, 8) * cluster for at in (48, 56))
+        details["mirror"] = _same_records(blocks, table, mirror, record_size)
     return Signature("ntfs", f"{number(head, 72, 8):016X}", label, details)
+
+
+def _same_records(blocks: Blocks, table: int, mirror: int, size: int) -> bool:
+    """Whether $MFTMirr repeats the first four records of the $MFT, in what they use of their length."""
+    one, other = far(blocks, table, 4 * size), far(blocks, mirror, 4 * size)
+    if len(one) < 4 * size or len(other) < 4 * size:
+        return False
+    for at in range(0, 4 * size, size):
+        used = min(number(one, at + 24, 4), size)
+        if one[at : at + 4] != b"FILE" or one[at : at + used] != other[at : at + used]:
+            return False
+    return True
 
 
 def _ntfs_volume(record: bytes) -> tuple[str, int | None]:

@@ -108,8 +108,10 @@ def _what(tree: Tree, names: list[str]) -> What:
 
 
 def _is_windows(tree: Tree) -> bool:
+    """Its registry, or what is left of it: one of the two hives, or the kernel beside their folder."""
     config = "/Windows/System32/config"
-    return tree.is_file(f"{config}/SYSTEM") and tree.is_file(f"{config}/SOFTWARE")
+    hives = [tree.is_file(f"{config}/{name}") for name in ("SYSTEM", "SOFTWARE")]
+    return any(hives) and (all(hives) or tree.is_file("/Windows/System32/ntoskrnl.exe"))
 
 
 def _is_linux(tree: Tree, names: list[str]) -> bool:

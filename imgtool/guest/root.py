@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +43,8 @@ class UnreadableMount:
 class Root:
     """A system: its files, and what became of its fstab.
 
-    agrees: its fstab names this very volume as `/`; missing_mounts: lines of fstab whose device, or whose
+    agrees: its fstab names this very volume as `/`, or the boot configuration starts this of several
+    Windows; missing_mounts: lines of fstab whose device, or whose
     subvolume, is not on this disk, so that nothing is laid over their mount points; assumed_mounts: mount
     points that fstab does not name and that were filled by what is on the disk; fstab_problems: why fstab
     itself can't be read.
@@ -121,6 +122,8 @@ def find_roots(disk: Disk, opener: Opener | None = None) -> RootSearch:
     ]
     if not roots:
         roots = list(_split_roots(disk, found))
+    if sum(root.family == "windows" for root in roots) > 1:
+        roots = _started_windows(disk, roots)
     roots.sort(key=lambda root: not root.agrees)
     if len(roots) > 1:
         roots = _started_first(disk, roots)
@@ -218,6 +221,21 @@ def _root(disk: Disk, volume: Volume, filesystem: Filesystem, holds: Holding, fo
             return None
         return _with_mounts(disk, Tree(deployed, volume), volume, found)
     return None
+
+
+def _started_windows(disk: Disk, roots: list[Root]) -> list[Root]:
+    """Of several Windows, the one that the boot configuration starts agrees."""
+    from imgtool.guest.windows.boot import default_volume
+    from imgtool.guest.windows.guest import WindowsGuest
+
+    for root in roots:
+        if root.family == "windows":
+            try:
+                started = default_volume(WindowsGuest(root, disk))
+            except CannotRead:
+                return roots
+            return [replace(it, agrees=it.agrees or it.volume is started) for it in roots]
+    return roots
 
 
 def _split_roots(disk: Disk, found: _Found) -> Iterator[Root]:

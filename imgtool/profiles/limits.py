@@ -97,9 +97,9 @@ class CloudbaseInitLimits:
 class WindowsLimits:
     """Of a Windows guest.
 
-    releases: those of Windows Server that are taken, releases_not_listed those that are known to work and no page
-    lists; os_versions: release to ImportImage's OsVersion. Of storage and network any one driver is needed;
-    system_disk is the one that the platform's own disk needs.
+    releases: those of Windows Server that are taken, releases_not_listed those that are known to work and no
+    page lists; os_versions: release to ImportImage's OsVersion. Of storage and network any one driver is
+    needed; system_disk is the one that the platform's own disk needs.
     """
 
     releases: tuple[str, ...]

@@ -190,7 +190,14 @@ class _Reader:
         return known
 
     def windows(self) -> WindowsLimits:
-        known = ("releases", "releases_not_listed", "architectures", "os_versions", "virtio", "cloudbase-init")
+        known = (
+            "releases",
+            "releases_not_listed",
+            "architectures",
+            "os_versions",
+            "virtio",
+            "cloudbase-init",
+        )
         self.keys(("windows",), known)
         virtio, init = ("windows", "virtio"), ("windows", "cloudbase-init")
         self.keys(virtio, ("storage", "system_disk", "network"))

@@ -25,6 +25,18 @@ _NAMES: Mapping[str, Text] = {
     "boot_loader": Text("Boot loader", "引导程序"),
     "default_kernel": Text("Default kernel", "默认内核"),
     "kernels": Text("Kernels", "内核"),
+    "build": Text("Build", "内部版本"),
+    "control_set": Text("Control set", "控制集"),
+    "domain": Text("Domain", "域"),
+    "language": Text("Language", "语言"),
+    "time_zone": Text("Time zone", "时区"),
+    "boot_entry": Text("Boot entry", "启动条目"),
+    "virtio": Text("virtio drivers", "virtio 驱动"),
+    "cloudbase_init": Text("cloudbase-init", "cloudbase-init"),
+    "remote_desktop": Text("Remote Desktop", "远程桌面"),
+    "services": Text("Services", "服务"),
+    "programs": Text("Programs", "已安装程序"),
+    "updates": Text("Updates", "已安装更新"),
     "kernel_arguments": Text("Kernel arguments", "内核参数"),
     "cloud_init": Text("cloud-init", "cloud-init"),
     "mounts": Text("Mounts", "挂载"),
@@ -32,6 +44,7 @@ _NAMES: Mapping[str, Text] = {
     "partitions": Text("Partitions", "分区"),
     "volumes": Text("Volumes", "卷"),
 }
+SHOWN_UPDATES = 12
 _NOT_INSTALLED = Text("not installed", "未安装")
 _NO_TABLE = Text("none", "无")
 
@@ -74,8 +87,9 @@ def _values(facts: Mapping[str, Any], language: Language) -> Iterator[tuple[str,
     yield "system", system.get("pretty_name") or _spaced(system["distro"], system["version"])
     yield "import_os", _spaced(system["import_os_type"], system["import_os_version"])
     yield "arch", system["arch"] or ""
-    yield "root", linux.get("root") or ""
-    yield "hostname", linux.get("hostname") or ""
+    windows = facts.get("windows") or {}
+    yield "root", linux.get("root") or windows.get("root") or ""
+    yield "hostname", linux.get("hostname") or windows.get("hostname") or ""
     yield "boot_loader", linux.get("boot_loader") or ""
     yield "default_kernel", linux.get("default_kernel") or ""
     yield "kernels", ", ".join(linux.get("kernels") or ())
@@ -85,7 +99,39 @@ def _values(facts: Mapping[str, Any], language: Language) -> Iterator[tuple[str,
         sources = ", ".join(cloud_init["datasources"])
         found = _spaced(cloud_init["version"], f"({sources})" if sources else "")
         yield "cloud_init", found if cloud_init["installed"] else _NOT_INSTALLED.say(language)
+    yield from _windows(facts.get("windows") or {}, language)
     yield "mounts", ", ".join(_spaced(it["mount_point"], it["spec"]) for it in linux.get("fstab") or ())
+
+
+def _windows(windows: Mapping[str, Any], language: Language) -> Iterator[tuple[str, str]]:
+    if not windows:
+        return
+    number = windows.get("control_set")
+    yield "build", _spaced(windows.get("build"), windows.get("edition"), windows.get("installation"))
+    yield "control_set", "" if number is None else f"ControlSet{number:03}"
+    yield "domain", windows.get("domain") or ""
+    yield "language", windows.get("language") or ""
+    yield "time_zone", _spaced(windows.get("time_zone"), "(RTC: UTC)" if windows.get("rtc_utc") else "")
+    boot = windows.get("boot") or {}
+    yield "boot_entry", _spaced(boot.get("loader"), f"({boot['device']})" if boot.get("device") else "")
+    drivers = [it for it in windows.get("virtio") or () if it["start"]]
+    yield (
+        "virtio",
+        ", ".join(f"{it['name']} ({it['start']})" for it in drivers) or _NOT_INSTALLED.say(language),
+    )
+    init = windows.get("cloudbase_init") or {}
+    if init:
+        said = _spaced(init["version"], init["start"], init["account"])
+        yield "cloudbase_init", said if init["installed"] else _NOT_INSTALLED.say(language)
+    rdp = windows.get("remote_desktop") or {}
+    yield "remote_desktop", f"{'+' if rdp['enabled'] else '-'} {rdp['port']}" if rdp else ""
+    services = windows.get("services") or ()
+    running = sum(1 for it in services if it["start"] in ("boot", "system", "auto"))
+    yield "services", f"{len(services)} ({running} boot/system/auto)" if services else ""
+    yield "programs", ", ".join(_spaced(it["name"], it["version"]) for it in windows.get("programs") or ())
+    updates = windows.get("updates") or ()
+    older = f"{len(updates) - SHOWN_UPDATES} + " if len(updates) > SHOWN_UPDATES else ""
+    yield "updates", older + ", ".join(updates[-SHOWN_UPDATES:])
 
 
 def _spaced(*words: str | None) -> str:

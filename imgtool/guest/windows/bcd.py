@@ -33,8 +33,9 @@ BOOT_DEVICE, PARTITION, LOCATE = 5, 6, 8
 class Device:
     """What a device element names.
 
-    kind "boot": the volume that bootmgr came from; "locate": searched for by a file; "partition": style mbr with
-    signature (8 hex digits) and offset (bytes), or gpt with two GUIDs; "other": a type of another number.
+    kind "boot": the volume that bootmgr came from; "locate": searched for by a file; "partition": style mbr
+    with signature (8 hex digits) and offset (bytes), or gpt with two GUIDs; "other": a type of another
+    number.
     """
 
     kind: Literal["boot", "partition", "locate", "other"]
@@ -88,7 +89,8 @@ def read_bcd(hive: Hive) -> BootConfiguration:
     """Raises GuestReadFailed."""
     objects = hive.key("Objects")
     manager = objects.key(BOOT_MANAGER) if objects is not None else None
-    default, order = "", ()
+    default = ""
+    order: tuple[str, ...] = ()
     if manager is not None:
         default = _element(manager, DEFAULT_OBJECT).lower()
         key = manager.key(f"Elements\\{DISPLAY_ORDER}")
@@ -100,7 +102,7 @@ def read_bcd(hive: Hive) -> BootConfiguration:
         description = key.key("Description")
         if description is not None and description.number("Type") == WINDOWS_LOADER:
             loaders.append(_loader(key))
-    loaders.sort(key=lambda it: (order.index(it.id) if it.id in order else len(order)))
+    loaders.sort(key=lambda it: order.index(it.id) if it.id in order else len(order))
     return BootConfiguration(default if GUID.fullmatch(default) else "", order, tuple(loaders))
 
 
@@ -153,7 +155,5 @@ def parse_device(data: bytes) -> Device | None:
         return Device("partition", "mbr", f"{signature:08x}", offset, type=type_)
     if style == 0:
         partition = str(uuid.UUID(bytes_le=data[32:48]))
-        return Device(
-            "partition", "gpt", "", 0, partition, str(uuid.UUID(bytes_le=data[56:72])), type=type_
-        )
+        return Device("partition", "gpt", "", 0, partition, str(uuid.UUID(bytes_le=data[56:72])), type=type_)
     return Device("other", type=type_)

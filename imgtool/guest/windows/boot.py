@@ -120,3 +120,17 @@ def read_boot(guest: WindowsGuest) -> WindowsBoot:
     """The facts, none of them read yet."""
     return WindowsBoot(guest)
 
+
+def default_volume(guest: WindowsGuest) -> Volume | None:
+    """The volume that the default entry names, whichever Windows `guest` is. Raises CannotRead."""
+    loader = guest.boot.configuration.default_loader
+    device = (loader.os_device or loader.device) if loader is not None else None
+    if device is None:
+        return None
+    if device.kind == "boot":
+        return guest.boot.active
+    for volume in guest.disk.volumes:
+        partition = volume.partition
+        if partition is not None and device.style == "mbr" and partition.start == device.offset:
+            return volume
+    return None

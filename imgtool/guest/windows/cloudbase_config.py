@@ -1,8 +1,8 @@
 """cloudbase-init.conf as cloudbase-init itself reads it, and its settings compared with those demanded.
 
-Syntax: oslo.config's iniparser: sections, `key = value` or `key: value`, continuation lines begin with a blank,
-whole-line comments with # or ;. The file is opened in the system's own 8-bit code page: UTF-16 and a byte order
-mark stop it. Defaults and later names of options: cloudbaseinit/conf/*.py.
+Syntax: oslo.config's iniparser: sections, `key = value` or `key: value`, continuation lines begin with a
+blank, whole-line comments with # or ;. The file is opened in the system's own 8-bit code page: UTF-16 and a
+byte order mark stop it. Defaults and later names of options: cloudbaseinit/conf/*.py.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Config:
-    """settings: by section and name, the last one of each. mistakes: lines at which cloudbase-init gives up."""
+    """settings: by section and name, the last one of each. mistakes: lines that cloudbase-init stops at."""
 
     encoding: Encoding
     settings: Mapping[tuple[str, str], Setting]
@@ -178,7 +178,7 @@ def _class(item: str) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    """By meaning: booleans, numbers, and paths and addresses without regard to case and a slash at the end."""
+    """By meaning: booleans, numbers, and paths and addresses whatever their case and last slash."""
     one, other = one.strip(), other.strip()
     for words in (TRUE, FALSE):
         if one.lower() in words and other.lower() in words:

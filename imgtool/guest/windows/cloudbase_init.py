@@ -1,8 +1,8 @@
 """cloudbase-init: where it is, whether it can run, what it remembers of earlier runs.
 
-The service's command line is that of its installer: OpenStackService.exe starts Python with the program and the
-option --config-file. The state is cloudbaseinit/plugins/common/base.py's: 1 done, 2 run at the next boot, kept
-in the registry by instance (cloudbaseinit/osutils/windows.py).
+The service's command line is that of its installer: OpenStackService.exe starts Python with the program and
+the option --config-file. The state is cloudbaseinit/plugins/common/base.py's: 1 done, 2 run at the next boot,
+kept in the registry by instance (cloudbaseinit/osutils/windows.py).
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ CONFIG = "conf/cloudbase-init.conf"
 STATE_KEYS = ("Cloudbase Solutions\\Cloudbase-Init", "Wow6432Node\\Cloudbase Solutions\\Cloudbase-Init")
 DONE, NEXT_BOOT = 1, 2
 MOST_INSTANCES = 1_000
-NEEDED = ("bin/OpenStackService.exe", "Python/python.exe", "Python/Lib/site-packages/cloudbaseinit/__init__.py")
+NEEDED = (
+    "bin/OpenStackService.exe",
+    "Python/python.exe",
+    "Python/Lib/site-packages/cloudbaseinit/__init__.py",
+)
 ENTRY_POINTS = ("Python/Scripts/cloudbase-init.exe", "Python/Scripts/cloudbase-init-script.py")
 LARGEST_CONFIG = 1 << 20
 

@@ -3,8 +3,9 @@
 Up to Server 2008 R2 (and where there is no DriverDatabase) that is Control\\CriticalDeviceDatabase:
 `pci#ven_1af4&dev_1001&subsys_00021af4&rev_00` with ClassGUID and Service. From Windows 8 on it is
 SYSTEM\\DriverDatabase: DeviceIds\\PCI\\<hardware id> names INF files, DriverInfFiles\\<inf> names the active
-package, and DriverPackages\\<package> has Descriptors\\PCI\\<hardware id> with a Configuration whose key under
-Configurations names the Service. Packages that are not needed at boot are in the hive DRIVERS, laid out alike.
+package, and DriverPackages\\<package> has Descriptors\\PCI\\<hardware id> with a Configuration whose key
+under Configurations names the Service. Packages that are not needed at boot are in the hive DRIVERS, laid out
+alike.
 """
 
 from __future__ import annotations

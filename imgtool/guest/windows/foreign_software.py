@@ -1,4 +1,4 @@
-"""Software of other platforms, as data: what migrations are known to stumble over, and how it is recognised."""
+"""Software of other platforms, as data: what migrations stumble over, and how it is recognised."""
 
 from __future__ import annotations
 
@@ -25,25 +25,123 @@ class Foreign:
 
 
 KNOWN = (
-    Foreign("VMware Tools", "guest tools", ("vmtools", "vmvss", "vgauthservice", "vmmemctl", "vmusbmouse"), ("vmware tools",)),
-    Foreign("VirtualBox Guest Additions", "guest tools", ("vboxservice", "vboxguest", "vboxsf", "vboxmouse"), ("oracle vm virtualbox guest additions", "virtualbox guest additions", "oracle virtualbox guest additions")),
-    Foreign("Xen tools", "guest tools", ("xensvc", "xenservice", "xenagent", "xenbus", "xenvbd", "xennet", "xenvif", "xeniface", "xenfilt", "xenpci", "rhelfltr", "rhelnet", "rhelscsi"), ("citrix xenserver", "citrix tools for virtual machines", "xenserver tools", "citrix hypervisor", "xen pv drivers", "xcp-ng", "aws pv drivers", "gplpv")),
-    Foreign("Parallels Tools", "guest tools", ("prl_tools", "prl_tg", "prltoolsservice"), ("parallels tools",)),
-    Foreign("Hyper-V Integration Components", "guest tools", (), ("microsoft hyper-v integration", "hyper-v integration")),
-    Foreign("Alibaba Cloud agent", "cloud agent", ("aliyunservice", "aliyunuserserviceagent", "aegisservice", "alibaba security aegis detect service", "alibaba security aegis update service"), ("aliyun", "alibaba")),
-    Foreign("AWS agents", "cloud agent", ("amazonssmagent", "awsliteagent", "ec2config", "amazoncloudwatchagent", "amazon ec2launch"), ("amazon ssm agent", "ec2configservice", "amazon ec2launch", "amazon cloudwatch agent", "aws-cfn-bootstrap")),
-    Foreign("Azure agent", "cloud agent", ("windowsazureguestagent", "rdagent", "windowsazuretelemetryservice"), ("windows azure vm agent", "microsoft azure")),
-    Foreign("Google Cloud agent", "cloud agent", ("gceagent", "google_osconfig_agent"), ("google compute engine",)),
-    Foreign("Huawei Cloud agent", "cloud agent", ("uvpmonitor", "hostguard", "hws"), ("huawei cloud", "uvp vmtools", "host security service")),
-    Foreign("360", "security software", ("zhudongfangyu", "360rp"), ("360安全卫士", "360杀毒", "360 total security")),
+    Foreign(
+        "VMware Tools",
+        "guest tools",
+        ("vmtools", "vmvss", "vgauthservice", "vmmemctl", "vmusbmouse"),
+        ("vmware tools",),
+    ),
+    Foreign(
+        "VirtualBox Guest Additions",
+        "guest tools",
+        ("vboxservice", "vboxguest", "vboxsf", "vboxmouse"),
+        (
+            "oracle vm virtualbox guest additions",
+            "virtualbox guest additions",
+            "oracle virtualbox guest additions",
+        ),
+    ),
+    Foreign(
+        "Xen tools",
+        "guest tools",
+        (
+            "xensvc",
+            "xenservice",
+            "xenagent",
+            "xenbus",
+            "xenvbd",
+            "xennet",
+            "xenvif",
+            "xeniface",
+            "xenfilt",
+            "xenpci",
+            "rhelfltr",
+            "rhelnet",
+            "rhelscsi",
+        ),
+        (
+            "citrix xenserver",
+            "citrix tools for virtual machines",
+            "xenserver tools",
+            "citrix hypervisor",
+            "xen pv drivers",
+            "xcp-ng",
+            "aws pv drivers",
+            "gplpv",
+        ),
+    ),
+    Foreign(
+        "Parallels Tools", "guest tools", ("prl_tools", "prl_tg", "prltoolsservice"), ("parallels tools",)
+    ),
+    Foreign(
+        "Hyper-V Integration Components",
+        "guest tools",
+        (),
+        ("microsoft hyper-v integration", "hyper-v integration"),
+    ),
+    Foreign(
+        "Alibaba Cloud agent",
+        "cloud agent",
+        (
+            "aliyunservice",
+            "aliyunuserserviceagent",
+            "aegisservice",
+            "alibaba security aegis detect service",
+            "alibaba security aegis update service",
+        ),
+        ("aliyun", "alibaba"),
+    ),
+    Foreign(
+        "AWS agents",
+        "cloud agent",
+        ("amazonssmagent", "awsliteagent", "ec2config", "amazoncloudwatchagent", "amazon ec2launch"),
+        (
+            "amazon ssm agent",
+            "ec2configservice",
+            "amazon ec2launch",
+            "amazon cloudwatch agent",
+            "aws-cfn-bootstrap",
+        ),
+    ),
+    Foreign(
+        "Azure agent",
+        "cloud agent",
+        ("windowsazureguestagent", "rdagent", "windowsazuretelemetryservice"),
+        ("windows azure vm agent", "microsoft azure"),
+    ),
+    Foreign(
+        "Google Cloud agent", "cloud agent", ("gceagent", "google_osconfig_agent"), ("google compute engine",)
+    ),
+    Foreign(
+        "Huawei Cloud agent",
+        "cloud agent",
+        ("uvpmonitor", "hostguard", "hws"),
+        ("huawei cloud", "uvp vmtools", "host security service"),
+    ),
+    Foreign(
+        "360",
+        "security software",
+        ("zhudongfangyu", "360rp"),
+        ("360安全卫士", "360杀毒", "360 total security"),
+    ),
     Foreign("Huorong", "security software", ("hipsdaemon",), ("火绒", "huorong")),
     Foreign("Kingsoft", "security software", ("kxescore",), ("金山毒霸",)),
-    Foreign("Safedog", "security software", ("safedogguardcenter", "safedogcloudhelper"), ("服务器安全狗", "网站安全狗", "安全狗")),
-    Foreign("Symantec Endpoint Protection", "security software", ("sepmasterservice",), ("symantec endpoint protection",)),
+    Foreign(
+        "Safedog",
+        "security software",
+        ("safedogguardcenter", "safedogcloudhelper"),
+        ("服务器安全狗", "网站安全狗", "安全狗"),
+    ),
+    Foreign(
+        "Symantec Endpoint Protection",
+        "security software",
+        ("sepmasterservice",),
+        ("symantec endpoint protection",),
+    ),
     Foreign("Trend Micro", "security software", ("ntrtscan", "ds_agent"), ("trend micro",)),
     Foreign("McAfee", "security software", ("mcshield", "masvc"), ("mcafee",)),
     Foreign("Kaspersky", "security software", ("klnagent",), ("kaspersky",)),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +160,9 @@ def find_foreign(services: Mapping[str, Service], programs: tuple[Program, ...])
     found = []
     for each in KNOWN:
         active = tuple(
-            services[name] for name in each.services if name in services and services[name].effective_start != 4
+            services[name]
+            for name in each.services
+            if name in services and services[name].effective_start != 4
         )
         program = next((it for it in programs if it.name.lower().startswith(each.programs)), None)
         if each.programs == ():

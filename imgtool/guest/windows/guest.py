@@ -136,7 +136,8 @@ class WindowsGuest:
         return read_boot(self)
 
     def is_from_the_internet(self, path: str) -> bool:
-        """Whether a file has the mark that browsers give to downloads, a stream Zone.Identifier of zone 3 or 4."""
+        """Whether a file has the mark that browsers give to downloads, a stream Zone.Identifier of zone 3 or
+        4."""
         mark = self.tree.stream(path, "Zone.Identifier", 4096) or b""
         return re.search(rb"(?im)^\s*ZoneId\s*=\s*[34]\b", mark.replace(b"\0", b"")) is not None
 

@@ -1,8 +1,8 @@
 """What is true of the virtio drivers for Windows, as data: devices, services, files, INFs, classes, versions.
 
-Device numbers: OASIS Virtual I/O Device 1.2, 4.1.2 (transitional 0x1000 + n, modern 0x1040 + n). Service, file
-and INF names, and the folders of the driver disk, are those of virtio-win's releases (viostor.inx, vioscsi.inx,
-netkvm.inx; https://github.com/virtio-win/kvm-guest-drivers-windows).
+Device numbers: OASIS Virtual I/O Device 1.2, 4.1.2 (transitional 0x1000 + n, modern 0x1040 + n). Service,
+file and INF names, and the folders of the driver disk, are those of virtio-win's releases (viostor.inx,
+vioscsi.inx, netkvm.inx; https://github.com/virtio-win/kvm-guest-drivers-windows).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class VirtioDriver:
     """A driver of virtio-win.
 
     devices: its PCI device numbers, transitional first; subsystems: the identifiers that QEMU's devices of
-    these numbers have, in the form of a hardware id; boot: the disk hangs on it, so that it must start with the
-    kernel; section: the install section that its INF gives the device.
+    these numbers have, in the form of a hardware id; boot: the disk hangs on it, so that it must start with
+    the kernel; section: the install section that its INF gives the device.
     """
 
     name: str
@@ -54,7 +54,13 @@ class VirtioDriver:
 
 
 VIOSTOR = VirtioDriver(
-    "viostor", (0x1001, 0x1042), ("00021AF4", "11001AF4"), SCSI_ADAPTER_CLASS, True, "viostor", "rhelscsi_inst"
+    "viostor",
+    (0x1001, 0x1042),
+    ("00021AF4", "11001AF4"),
+    SCSI_ADAPTER_CLASS,
+    True,
+    "viostor",
+    "rhelscsi_inst",
 )
 VIOSCSI = VirtioDriver(
     "vioscsi", (0x1004, 0x1048), ("00081AF4", "11001AF4"), SCSI_ADAPTER_CLASS, True, "vioscsi", "scsi_inst"
@@ -83,13 +89,13 @@ RELEASE_FOLDERS = {
 """The folder of each release below a driver's own on the driver disk."""
 ARCHITECTURE_FOLDERS = {"x86_64": "amd64", "i386": "x86", "arm64": "ARM64"}
 LAST_WITH_OLD_RELEASES = "0.1.189"
-"""virtio-win's last driver disk whose drivers for Server 2008 and 2008 R2 those systems load (later ones are signed
-with SHA-2 only)."""
+"""virtio-win's last driver disk whose drivers for Server 2008 and 2008 R2 those systems load (later ones are
+signed with SHA-2 only)."""
 
 DatabaseKind = Literal["CriticalDeviceDatabase", "DriverDatabase"]
 FIRST_WITH_DRIVER_DATABASE = (6, 2)
-"""The version of Windows (8, Server 2012) from which on a key SYSTEM\\DriverDatabase may be there; where it is,
-Windows does not read CriticalDeviceDatabase."""
+"""The version of Windows (8, Server 2012) from which on a key SYSTEM\\DriverDatabase may be there; where it
+is, Windows does not read CriticalDeviceDatabase."""
 
 
 def disk_folder(driver: VirtioDriver, release: str, architecture: str) -> str:

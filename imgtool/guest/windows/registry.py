@@ -1,8 +1,8 @@
 """Registry hives through libregf: keys by path, values by type, every length bounded.
 
-Names are compared without regard to case, as Windows compares them. What libregf can't read, or finds damaged,
-is GuestReadFailed: a key is absent only where its parent could be read and does not list it.
-Format: the base block and its sequence numbers as in the header that every hive begins with ("regf").
+Names are compared without regard to case, as Windows compares them. What libregf can't read, or finds
+damaged, is GuestReadFailed: a key is absent only where its parent could be read and does not list it. Format:
+the base block and its sequence numbers as in the header that every hive begins with ("regf").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LARGEST_VALUE = 1 << 20
 REG_SZ, REG_EXPAND_SZ, REG_BINARY, REG_DWORD, REG_DWORD_BE, REG_LINK, REG_MULTI_SZ = 1, 2, 3, 4, 5, 6, 7
 _STRINGS = (REG_SZ, REG_EXPAND_SZ, REG_LINK)
 _BASE_BLOCK = struct.Struct("<4sII")
-DAMAGE = (OSError, ValueError, OverflowError, RuntimeError, MemoryError, TypeError)
+DAMAGE = (OSError, ValueError, OverflowError, RuntimeError, MemoryError, TypeError, AttributeError)
 """What libregf raises."""
 
 
@@ -87,11 +87,17 @@ class Hive:
 class Key:
     """A key. path: from the hive's top, as it is written there."""
 
-    def __init__(self, hive: Hive, key: Any, path: str) -> None:
+    def __init__(self, hive: Hive, key: Any, path: str, above: frozenset[int] = frozenset()) -> None:
         self.hive = hive
         self.path = path
         self._key = key
+        with self._reading("key"):
+            offset = key.offset
+        if offset in above:
+            raise damaged_hive(hive.path, f"{path}: a key is its own subkey")
+        self._within = above | {offset}
         self._values: dict[str, Any] | None = None
+        self._unread: GuestReadFailed | None = None
 
     @property
     def name(self) -> str:
@@ -115,7 +121,7 @@ class Key:
                     return None
                 with here._reading("subkeys"):
                     written = below.name
-            here = Key(self.hive, below, f"{here.path}\\{written}".lstrip("\\"))
+            here = Key(self.hive, below, f"{here.path}\\{written}".lstrip("\\"), here._within)
         return here
 
     def _by_folded_name(self, name: str) -> Any:
@@ -133,7 +139,7 @@ class Key:
                 name = None if below is None else below.name
             if name is None:
                 raise damaged_hive(self.hive.path, f"{self.path}: subkey {index} is missing")
-            yield Key(self.hive, below, f"{self.path}\\{name}".lstrip("\\"))
+            yield Key(self.hive, below, f"{self.path}\\{name}".lstrip("\\"), self._within)
 
     def names(self) -> list[str]:
         """The names of the keys right below."""
@@ -141,7 +147,10 @@ class Key:
 
     def values(self) -> list[str]:
         """The names of the values; "" is the default value's."""
-        return [value.name or "" for value in self._all().values()]
+        found = self._all()
+        if self._unread is not None:
+            raise self._unread
+        return [value.name or "" for value in found.values()]
 
     def text(self, name: str) -> str | None:
         """A string value (REG_SZ, REG_EXPAND_SZ) up to its NUL; None where there is none of that type."""
@@ -182,27 +191,31 @@ class Key:
         return self._value(name) is not None
 
     def _value(self, name: str) -> Any:
-        return self._all().get(name.upper())
+        found = self._all().get(name.upper())
+        if found is None and self._unread is not None:
+            raise self._unread  # it may be the one that was asked for
+        return found
 
     def _all(self) -> dict[str, Any]:
+        """The values by upper-case name. One that can't be read does not hide the others."""
         if self._values is None:
             found: dict[str, Any] = {}
             with self._reading("values"):
                 count = self._key.number_of_values
-                if count > MOST_VALUES:
-                    raise damaged_hive(self.hive.path, f"{self.path}: {count} values")
-                for index in range(count):
-                    value = self._key.get_value(index)
-                    if value is None:
-                        raise damaged_hive(self.hive.path, f"{self.path}: value {index} is missing")
-                    found.setdefault((value.name or "").upper(), value)
+            if count > MOST_VALUES:
+                raise damaged_hive(self.hive.path, f"{self.path}: {count} values")
+            for index in range(count):
+                try:
+                    with self._reading(f"value {index}"):
+                        value = self._key.get_value(index)
+                        found.setdefault((value.name or "").upper(), value)
+                except GuestReadFailed as error:
+                    self._unread = error
             self._values = found
         return self._values
 
     def _bytes(self, value: Any, name: str) -> bytes:
         with self._reading(f"value {name or '(default)'}"):
             if value.data_size > LARGEST_VALUE:
-                raise damaged_hive(
-                    self.hive.path, f"{self.path}: value {name} of {value.data_size} bytes"
-                )
+                raise damaged_hive(self.hive.path, f"{self.path}: value {name} of {value.data_size} bytes")
             return value.data or b""

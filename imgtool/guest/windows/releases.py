@@ -32,23 +32,42 @@ SERVER_BUILDS = {
     26100: "2025",
 }
 """Builds to releases of Windows Server; those in between went into no release with long-term service."""
-CLIENT_BUILDS = {2600: "XP", 6000: "Vista", 6001: "Vista", 6002: "Vista", 7600: "7", 7601: "7", 9200: "8", 9600: "8.1"}
+CLIENT_BUILDS = {
+    2600: "XP",
+    6000: "Vista",
+    6001: "Vista",
+    6002: "Vista",
+    7600: "7",
+    7601: "7",
+    9200: "8",
+    9600: "8.1",
+}
 FIRST_10, FIRST_11 = 10240, 22000
 ARCHITECTURES = {"amd64": "x86_64", "x86": "i386", "arm64": "arm64", "ia64": "ia64"}
 LANGUAGES = {
-    0x0409: "en-US", 0x0804: "zh-CN", 0x0404: "zh-TW", 0x0C04: "zh-HK", 0x0411: "ja-JP", 0x0412: "ko-KR",
-    0x0407: "de-DE", 0x040C: "fr-FR", 0x0C0A: "es-ES", 0x0410: "it-IT", 0x0419: "ru-RU", 0x0416: "pt-BR",
+    0x0409: "en-US",
+    0x0804: "zh-CN",
+    0x0404: "zh-TW",
+    0x0C04: "zh-HK",
+    0x0411: "ja-JP",
+    0x0412: "ko-KR",
+    0x0407: "de-DE",
+    0x040C: "fr-FR",
+    0x0C0A: "es-ES",
+    0x0410: "it-IT",
+    0x0419: "ru-RU",
+    0x0416: "pt-BR",
     0x0809: "en-GB",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class Release:
     """name: "2012 R2", "10", "" for an unknown one. version: major and minor of the kernel: "6.3".
 
-    product: as Windows calls itself; kind: by ProductType, which Windows itself goes by; installation: Server,
-    Server Core, Nano Server or Client, "" where older; build: 9600; revision: UBR, None where there is none;
-    service_pack: "Service Pack 1" or ""; language: "zh-CN", or the number in hex for a rare one.
+    product: as Windows calls itself; kind: by ProductType, which Windows itself goes by; installation:
+    Server, Server Core, Nano Server or Client, "" where older; build: 9600; revision: UBR, None where there
+    is none; service_pack: "Service Pack 1" or ""; language: "zh-CN", or the number in hex for a rare one.
     """
 
     name: str
@@ -149,7 +168,9 @@ def _architecture(guest: WindowsGuest, key: Key) -> str:
     environment = guest.control_set.key("Control\\Session Manager\\Environment")
     word = (environment.text("PROCESSOR_ARCHITECTURE") or "") if environment is not None else ""
     if not word:
-        built = re.search(r"\.(amd64|x86|arm64|ia64)(?:fre|chk)", key.text("BuildLabEx") or key.text("BuildLab") or "")
+        built = re.search(
+            r"\.(amd64|x86|arm64|ia64)(?:fre|chk)", key.text("BuildLabEx") or key.text("BuildLab") or ""
+        )
         word = built[1] if built else ""
     return ARCHITECTURES.get(word.lower(), word.lower()[:16])
 

@@ -1,4 +1,4 @@
-"""Settings of a Windows that change what becomes of it after the move: clock, network, remote desktop, state."""
+"""Settings of a Windows that change what becomes of it after the move: clock, desktop, state."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _number(key: Key | None, name: str) -> int | None:
 
 @dataclass(frozen=True)
 class Clock:
-    """zone: the name of the time zone; bias: minutes that UTC is ahead of its standard time; utc: the hardware
-    clock is taken as UTC, not as local time."""
+    """zone: the name of the time zone; bias: minutes that UTC is ahead of its standard time; utc: the
+    hardware clock is taken as UTC, not as local time."""
 
     zone: str
     bias: int | None
@@ -140,7 +140,10 @@ def _blocked_in(guest: WindowsGuest, port: int, proofs: list[str]) -> tuple[str,
             opened |= _lets_in(rules.text(name) or "", name, port) if rules is not None else set()
     blocked = tuple(name for name in on if name not in opened)
     where = f"SYSTEM\\{guest.control_set.path}\\{FIREWALL}"
-    proofs.append(f"{where}: on for {', '.join(on) or 'none'}; port {port} open for {', '.join(sorted(opened)) or 'none'}")
+    proofs.append(
+        f"{where}: on for {', '.join(on) or 'none'}; port {port} open for"
+        f" {', '.join(sorted(opened)) or 'none'}"
+    )
     return blocked
 
 
@@ -183,7 +186,10 @@ def read_pending(guest: WindowsGuest) -> Pending:
     session = guest.control_set.key(SESSION_MANAGER)
     renames = (session.texts("PendingFileRenameOperations") or ()) if session is not None else ()
     if renames:
-        reboots.append(f"SYSTEM\\{guest.control_set.path}\\{SESSION_MANAGER}: PendingFileRenameOperations={renames[0][:120]} ...")
+        reboots.append(
+            f"SYSTEM\\{guest.control_set.path}\\{SESSION_MANAGER}:"
+            f" PendingFileRenameOperations={renames[0][:120]} ..."
+        )
     if guest.tree.is_file(PENDING_XML):
         reboots.append(f"{PENDING_XML}: there")
     setup = []
@@ -212,7 +218,8 @@ def read_key_type(guest: WindowsGuest) -> str:
 
 @dataclass(frozen=True)
 class Hibernation:
-    """state: of hiberfil.sys: hibernated (a memory image that the next boot takes up), resumed, empty, absent.
+    """state: of hiberfil.sys: hibernated (a memory image that the next boot takes up), resumed, empty,
+    absent.
 
     fast_startup: shutting down hibernates the kernel; page_file: where it is configured, "" for none.
     """
@@ -242,4 +249,3 @@ def _hibernated(guest: WindowsGuest) -> Literal["hibernated", "resumed", "empty"
     if head.upper() == b"HIBR":
         return "hibernated"
     return "resumed" if head.upper() in (b"WAKE", b"RSTR") else "empty"
-
