@@ -393,7 +393,7 @@ MILESTONES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "root",
         re.compile(
-            r"systemd\[1\]: systemd \S+ running in system mode|^Welcome to (?!GRUB)(.+)!$|INIT: version"
+            r"^Welcome to (?!GRUB)(.+)!$|INIT: version"
             r"|(?:EXT[234]-fs|XFS|BTRFS)\S* \((\S+)\): (?:mounted filesystem|Ending clean mount)"
         ),
     ),
