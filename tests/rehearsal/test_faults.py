@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from fixtures import formats
 from fixtures.pytest_plugin import ImageByName
 from tests.cli.running import environment, imgtool, start
 
@@ -118,6 +120,19 @@ def test_the_image_is_not_written_to(image: ImageByName, tmp_path: Path) -> None
     before, stamp = disk.read_bytes(), disk.stat().st_mtime_ns
     rehearsed(disk, tmp_path / "place")
     assert (disk.read_bytes(), disk.stat().st_mtime_ns) == (before, stamp)
+
+
+@pytest.mark.parametrize("form", [name for name in formats.NAMES if name != "raw"])
+def test_a_disk_is_booted_in_every_format(image: ImageByName, tmp_path: Path, form: str) -> None:
+    assert failures(rehearsed(image("boot/password", form), tmp_path / "place")) == ["linux.bootloader"]
+
+
+def test_no_character_of_a_path_means_anything(image: ImageByName, tmp_path: Path) -> None:
+    place = tmp_path / "pl,ace = \"x\" 'y'"
+    place.mkdir()
+    disk = place.parent / os.fsdecode(b"disk,if=none \xff{}.raw")
+    shutil.copyfile(image("boot/password"), disk)
+    assert failures(rehearsed(disk, place)) == ["linux.bootloader"]
 
 
 def test_two_at_once_do_not_see_each_other(image: ImageByName, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""The steps of `imgtool prepare` that make the image."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from fixtures.pytest_plugin import ImageByName
+from imgtool.convert.progress import Silent
+from imgtool.profiles import load_profile
+from imgtool.steps.making import Rehearse
+from imgtool.steps.step import Halt, Order, Run
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("rehearsal-1")
+def test_an_image_that_does_not_boot_is_not_uploaded(image: ImageByName, tmp_path: Path) -> None:
+    nothing = cast(Any, None)  # the step asks neither the journal nor the cloud
+    order = Order(tmp_path / "in.raw", tmp_path, load_profile("tce"), "", "name")
+    run = Run(order, nothing, Silent(), nothing, nothing, nothing, nothing)
+    shutil.copyfile(image("boot/password"), run.product)
+    with pytest.raises(Halt, match=r"linux\.bootloader"):
+        Rehearse().do(run)
+    assert run.reports["rehearse"].boot is not None
