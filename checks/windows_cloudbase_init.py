@@ -29,6 +29,7 @@ SHOWN = 24
     family="windows",
     platform_code="CloudInitNotInstalled",
     requires=("disk.root",),
+    fixable=True,
 )
 def installed(image: Image) -> Iterator[Outcome]:
     """cloudbase-init is installed, and all that it runs with is there.
@@ -100,6 +101,7 @@ def _install(guest: WindowsGuest) -> Text:
     source="ref 04, 11",
     family="windows",
     requires=("windows.cloudbase-init.installed",),
+    fixable=True,
 )
 def service(image: Image) -> Iterator[Outcome]:
     """The service cloudbase-init starts by itself, as LocalSystem.
@@ -166,6 +168,7 @@ def _service(command: str) -> Text:
     source="ref 04",
     family="windows",
     requires=("windows.cloudbase-init.installed",),
+    fixable=True,
 )
 def config(image: Image) -> Iterator[Outcome]:
     """cloudbase-init.conf holds the settings of the platform's page, each of them.
@@ -190,14 +193,14 @@ def config(image: Image) -> Iterator[Outcome]:
         yield broken(
             Text("cloudbase-init has no configuration.", "缺少 cloudbase-init 的配置文件。"),
             f"not there: {init.config_path}",
-            remedy=_write(init, _in_folder(limits.required, init), {}),
+            remedy=_write(init, in_folder(limits.required, init), {}),
         )
         return
     unreadable = _unreadable(init, found)
     if unreadable is not None:
         yield unreadable
         return
-    required, recommended = _in_folder(limits.required, init), _in_folder(limits.recommended, init)
+    required, recommended = in_folder(limits.required, init), in_folder(limits.recommended, init)
     wrong, slight = differences(found, required), differences(found, recommended)
     if wrong:
         yield broken(
@@ -219,7 +222,7 @@ def config(image: Image) -> Iterator[Outcome]:
         )
 
 
-def _in_folder(
+def in_folder(
     wanted: Mapping[str, str | tuple[str, ...]], init: CloudbaseInit
 ) -> dict[str, str | tuple[str, ...]]:
     """The settings with the page's folder replaced by the one that it is installed in."""
@@ -311,6 +314,7 @@ def _write(
     source="ref 04, 11",
     family="windows",
     requires=("windows.cloudbase-init.installed",),
+    fixable=True,
 )
 def state(image: Image) -> Iterator[Outcome]:
     """cloudbase-init has everything to do at the next start, and its local scripts run every time.

@@ -21,6 +21,7 @@ TERMINAL_SERVER = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Terminal Server"
     source="field",
     family="windows",
     requires=("disk.root",),
+    fixable=True,
 )
 def remote_desktop(image: Image) -> Iterator[Outcome]:
     """One can log in to the instance: Remote Desktop is on, its service starts, and the firewall lets it in.
@@ -83,6 +84,7 @@ def remote_desktop(image: Image) -> Iterator[Outcome]:
     source="field",
     family="windows",
     requires=("disk.root",),
+    fixable=True,
 )
 def clock(image: Image) -> Iterator[Outcome]:
     """Windows takes the hardware clock as local time, as platforms give it to Windows.
@@ -119,6 +121,7 @@ def clock(image: Image) -> Iterator[Outcome]:
     source="ref 04, field",
     family="windows",
     requires=("disk.root",),
+    fixable=True,
 )
 def san_policy(image: Image) -> Iterator[Outcome]:
     """Disks that are added to an instance come online by themselves.

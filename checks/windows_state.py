@@ -23,6 +23,7 @@ CDROM_FILE = "/Windows/System32/drivers/cdrom.sys"
     source="ref 07",
     family="windows",
     requires=("disk.root",),
+    fixable=True,
 )
 def volume(image: Image) -> Iterator[Outcome]:
     """Windows was shut down for good: neither hibernated nor copied while it ran.
@@ -142,6 +143,7 @@ def pending(image: Image) -> Iterator[Outcome]:
     source="ref 11",
     family="windows",
     requires=("disk.root",),
+    fixable=True,
 )
 def cdrom(image: Image) -> Iterator[Outcome]:
     """Windows can read a CD: the platform's settings for an instance come on one.

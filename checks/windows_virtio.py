@@ -24,7 +24,7 @@ SHA2_UPDATES = {"2008 R2": ("KB3033929", "KB4474419"), "2008": ("KB4474419", "KB
 
 
 @dataclass(frozen=True)
-class _Fault:
+class Fault:
     """What is wrong with a driver. kind: what mends it."""
 
     kind: str
@@ -40,6 +40,7 @@ class _Fault:
     family="windows",
     platform_code="VirtioNotInstall",
     requires=("disk.root",),
+    fixable=True,
 )
 def storage(image: Image) -> Iterator[Outcome]:
     """Windows has a driver for the platform's disk, starts it with the kernel, and binds it to the device.
@@ -61,9 +62,9 @@ def storage(image: Image) -> Iterator[Outcome]:
     guest, limits = image.windows, image.profile.windows
     names = [limits.system_disk, *(it for it in limits.storage if it != limits.system_disk)]
     drivers = [DRIVERS[name] for name in names if name in DRIVERS]
-    faults: dict[str, list[_Fault]] = {}
+    faults: dict[str, list[Fault]] = {}
     for driver in drivers:
-        faults[driver.name] = list(_storage_faults(guest, driver))
+        faults[driver.name] = list(storage_faults(guest, driver))
         if faults[driver.name]:
             continue
         if driver.name == limits.system_disk:
@@ -93,12 +94,12 @@ def storage(image: Image) -> Iterator[Outcome]:
     )
 
 
-def _storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[_Fault]:
+def storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[Fault]:
     name = driver.name
     where = f"SYSTEM\\{guest.control_set.path}\\Services\\{name}"
     service = guest.services.get(name)
     if service is None:
-        yield _Fault(
+        yield Fault(
             "install",
             Text(
                 f"The virtio storage driver {name} is not installed: Windows would not find its disk (0x7B).",
@@ -107,10 +108,10 @@ def _storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[_Faul
             (f"not there: {where}",),
         )
         return
-    yield from _file_faults(guest, driver, service.file or driver.file)
+    yield from file_faults(guest, driver, service.file or driver.file)
     if service.effective_start != 0:
         override = service.overridden is not None and service.start == 0
-        yield _Fault(
+        yield Fault(
             "override" if override else "start",
             Text(
                 f"{name} does not start at boot ({service.start_word}): Windows would not find its disk"
@@ -123,7 +124,7 @@ def _storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[_Faul
     old, new = driver.devices
     if not any(it.device == old for it in bindings):
         only_new = any(it.device == new for it in bindings)
-        yield _Fault(
+        yield Fault(
             "bind",
             Text(
                 f"Nothing binds the platform's disk (PCI 1AF4:{old:04X}) to {name}: Windows would not start"
@@ -139,11 +140,11 @@ def _storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[_Faul
         )
 
 
-def _file_faults(guest: WindowsGuest, driver: VirtioDriver, path: str) -> Iterator[_Fault]:
+def file_faults(guest: WindowsGuest, driver: VirtioDriver, path: str) -> Iterator[Fault]:
     from imgtool.guest.windows.program_file import read_program_file
 
     if not guest.tree.is_file(path):
-        yield _Fault(
+        yield Fault(
             "install",
             Text(f"The driver file of {driver.name} is not there.", f"缺少 {driver.name} 的驱动文件。"),
             (f"not there: {path}",),
@@ -152,7 +153,7 @@ def _file_faults(guest: WindowsGuest, driver: VirtioDriver, path: str) -> Iterat
     program = read_program_file(guest.tree, path)
     if program is None or program.machine != guest.release.architecture:
         what = "no program" if program is None else f"for {program.machine or 'another machine'}"
-        yield _Fault(
+        yield Fault(
             "install",
             Text(
                 f"The driver file of {driver.name} is not for this Windows ({guest.release.architecture}).",
@@ -175,7 +176,7 @@ def _database(guest: WindowsGuest) -> str:
 
 
 @if_known
-def _storage_remedy(guest: WindowsGuest, driver: VirtioDriver, faults: list[_Fault]) -> Text:
+def _storage_remedy(guest: WindowsGuest, driver: VirtioDriver, faults: list[Fault]) -> Text:
     from imgtool.guest.windows.commands import (
         DRIVER_DISK,
         bind_at_boot,
@@ -232,6 +233,7 @@ def _custom(guest: WindowsGuest) -> tuple[str, str]:
     family="windows",
     platform_code="VirtioNotInstall",
     requires=("disk.root",),
+    fixable=True,
 )
 def network(image: Image) -> Iterator[Outcome]:
     """Windows has the driver for the platform's network card, or can install it at its first start there.
@@ -249,7 +251,7 @@ def network(image: Image) -> Iterator[Outcome]:
     guest = image.windows
     for name in image.profile.windows.network:
         driver = DRIVERS[name]
-        service, inf = guest.services.get(name), _inf(guest, driver)
+        service, inf = guest.services.get(name), inf_of(guest, driver)
         where = f"SYSTEM\\{guest.control_set.path}\\Services\\{name}"
         remedy = _network_remedy(guest, driver)
         if service is None and not inf:
@@ -275,17 +277,17 @@ def network(image: Image) -> Iterator[Outcome]:
                 remedy=remedy,
             )
             return
-        faults = list(_file_faults(guest, driver, service.file or driver.file))
+        faults = list(file_faults(guest, driver, service.file or driver.file))
         if service.effective_start == 4:
             faults.append(
-                _Fault("start", Text(f"{name} is disabled.", f"{name} 已被禁用。"), (service.proof,))
+                Fault("start", Text(f"{name} is disabled.", f"{name} 已被禁用。"), (service.proof,))
             )
         if not inf:
             message = Text(
                 f"The INF of {name} is gone: Windows can't install it for the platform's device.",
                 f"缺少 {name} 的 INF：Windows 无法为平台的设备安装该驱动。",
             )
-            faults.append(_Fault("install", message, (f"not there: {STORE}/{driver.inf}_*",)))
+            faults.append(Fault("install", message, (f"not there: {STORE}/{driver.inf}_*",)))
         if faults:
             yield broken(
                 faults[0].message,
@@ -296,7 +298,7 @@ def network(image: Image) -> Iterator[Outcome]:
         yield kept(Text(f"{name} is installed.", f"已安装 {name}。"), service.proof, inf)
 
 
-def _inf(guest: WindowsGuest, driver: VirtioDriver) -> str:
+def inf_of(guest: WindowsGuest, driver: VirtioDriver) -> str:
     """Where the driver's INF is: in the driver store, or among the installed ones under another name."""
     for path in guest.tree.glob(f"{STORE}/{driver.inf}_*/{driver.inf}"):
         return path
