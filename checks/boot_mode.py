@@ -203,8 +203,10 @@ def fallback(image: Image) -> Iterator[Outcome]:
 
     Which loader a machine starts is kept in variables of its firmware, and those do not travel with a disk:
     on a new machine the firmware finds only the fallback path. Without it the same disk stops in the
-    firmware's shell. Evidence: the loaders that are there. The fix is a copy of the distribution's own
-    loader.
+    firmware's shell.
+
+    Evidence: the loaders that are there. Example: `partition 1: \\EFI\\debian\\shimx64.efi (x86_64)`. The fix
+    is a copy of the distribution's own loader.
     """
     from imgtool.guest.boot_mode import FALLBACKS, read_boot_mode
 

@@ -410,7 +410,9 @@ def console(image: Image) -> Iterator[Outcome]:
     (ttyS0).
 
     A `console=hvc0` (Xen) or `ttyS1` shows nothing on the platform: the machine runs, but nobody sees why it
-    does not. Without any `console=` the kernel uses the screen. Evidence: the arguments. The fix is
+    does not. Without any `console=` the kernel uses the screen.
+
+    Evidence: the arguments. Example: `console=hvc0`. The fix is
     `console=tty0 console=ttyS0,115200`.
     """
     entry = image.linux.bootloader.default

@@ -104,8 +104,8 @@ def architecture(image: Image) -> Iterator[Outcome]:
     names. A 64-bit kernel runs 32-bit programs of the same family; a kernel cannot run programs of another
     one, nor a 32-bit kernel 64-bit programs.
 
-    Evidence: the program and what it was built for. Example: `/usr/lib/systemd/systemd: ppc64le`. There is no
-    mending this in the image: install the system for x86_64 or arm64.
+    Evidence: the program and what it was built for. Example: `/usr/lib/systemd/systemd: ppc64le`. The fix
+    is another system: nothing in the image can be changed to mend this; install it for x86_64 or arm64.
     """
     programs = image.linux.programs
     allowed = image.profile.linux.architectures

@@ -97,7 +97,8 @@ def space(image: Image) -> Iterator[Outcome]:
     (`root_min_free`, `root_min_free_inodes`). XFS and btrfs make inodes as they need them, so only their
     bytes count.
 
-    Evidence: what is free and how large the whole is. With `--force-import` it is an error. The fix is to
+    Evidence: what is free and how large the whole is. Example: `partition 1: 12 MiB free of 20466 MiB`. With
+    `--force-import` it is an error. The fix is to
     remove what can be fetched again (package caches, old logs) in the source machine, and export again.
     """
     found = image.search.root

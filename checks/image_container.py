@@ -34,8 +34,8 @@ def container(image: Image) -> Iterator[Outcome]:
     They are dangerous, too: such a name can be any file of the machine that opens the image (CVE-2024-32498,
     CVE-2022-47951), so imgtool never lets QEMU open an image with names that lead elsewhere.
 
-    Example: a qcow2 overlay with backing file `base.qcow2` fails; where both files are, `qemu-img convert`
-    makes one image of them.
+    Evidence: the name that leads elsewhere, or the kind of encryption. Example: a qcow2 overlay with the
+    backing file `base.qcow2`. The fix: where both files are, `qemu-img convert` makes one image of them.
     """
     file = image.file
     if file.format not in QEMU_NAMES:

@@ -38,8 +38,8 @@ def integrity(image: Image) -> Iterator[Outcome]:
     of them. A raw file has no structure of its own: whether it was cut short shows in its partitions
     (disk.partitions.bounds).
 
-    Example: a qcow2 of 3 GB of which 2 GB arrived fails with "cut short"; copy it again and compare
-    checksums.
+    Evidence: the table or field that is wrong, and where it points. Example: a qcow2 of 3 GB of which 2 GB
+    arrived is "cut short". The fix is to copy it again and compare checksums.
     """
     file = image.file
     if file.format not in QEMU_NAMES:
@@ -154,6 +154,9 @@ def features(image: Image) -> Iterator[Outcome]:
     one piece of a split disk is not read everywhere. A VHD by a creator that QEMU does not know gets its
     size from the geometry in its footer, which is smaller than the disk: the end of the disk is lost. One
     conversion to plain qcow2 removes them all.
+
+    Evidence: the feature, as the header has it. Example: `compression type: zstd`. The fix is that
+    conversion.
     """
     file = image.file
     if file.format not in QEMU_NAMES:
@@ -242,6 +245,9 @@ def snapshots(image: Image) -> Iterator[Outcome]:
 
     The import takes the disk as it is now: snapshots are lost, and until then they count in the image's size
     and in the upload. Whoever meant to import a snapshot would import the wrong state.
+
+    Evidence: the snapshots' names and dates. Example: `snapshot 1: before-upgrade`. The fix is a conversion,
+    which leaves them behind; or, to import a snapshot, `qemu-img snapshot -a` in a copy.
     """
     file = image.file
     if file.format not in QEMU_NAMES:

@@ -56,7 +56,8 @@ def image_format(image: Image) -> Iterator[Outcome]:
     image is what is nothing else, so it also needs to be at least one sector long. For `--target migrate`
     the archives that the profile names are taken as they are.
 
-    Example: `disk.vhdx` fails; mend it with `qemu-img convert -f vhdx -O qcow2 disk.vhdx disk.qcow2`.
+    Evidence: what the file begins with, or what it was recognised by. Example: `disk.vhdx` is VHDX. The fix
+    is a conversion: `qemu-img convert -f vhdx -O qcow2 disk.vhdx disk.qcow2`.
     """
     file = image.file
     if file.format == "raw" and file.file_size < SECTOR:

@@ -28,8 +28,8 @@ def virtual_size(image: Image) -> Iterator[Outcome]:
     This is what `qemu-img info` calls "virtual size", and it stays the same when the platform converts the
     image to qcow2. For VHD it is the footer's current size.
 
-    Example: a 600 GiB disk fails even when it holds 3 GiB; its file system and partition are made smaller
-    first, then the disk with `qemu-img resize --shrink`.
+    Evidence: the size and the limit, in bytes. Example: a 600 GiB disk fails even when it holds 3 GiB. The
+    fix makes its file system and partition smaller first, then the disk with `qemu-img resize --shrink`.
     """
     file, limit = image.file, image.profile.image.max_virtual_size
     if file.virtual_size is None:
@@ -85,7 +85,8 @@ def actual_size(image: Image) -> Iterator[Outcome]:
     holds: a file of another format that is larger (VMDK or VHD overhead) still passes. A file that is qcow2
     already is judged as it is, internal snapshots included: `qemu-img info` calls it "disk size".
 
-    Example: a 400 GiB disk with 200 GiB of snapshots in its qcow2 fails; a conversion leaves them behind.
+    Evidence: what is allocated, the file's length, the limit. Example: a 400 GiB disk with 200 GiB of
+    snapshots in its qcow2 fails. The fix is a conversion, which leaves them and zeros behind.
     """
     file, limit = image.file, image.profile.image.max_actual_size
     if file.virtual_size is None:

@@ -79,9 +79,9 @@ def allowed(image: Image) -> Iterator[Outcome]:
     says which (`[disk.partition_tables]`). Where the system is not known, only what no system may have is
     refused.
 
-    Evidence: the kind found and the kinds allowed. The fix for GPT on Windows is Microsoft's way back: a new
-    MBR disk and the volumes copied onto it; for Linux in migration, `sgdisk -m`, where at most four
-    partitions need it, and GRUB installed anew.
+    Evidence: the kind found and the kinds allowed. Example: `gpt; allowed: mbr`. The fix for GPT on Windows
+    is Microsoft's way back: a new MBR disk and the volumes copied onto it; for Linux in migration, `sgdisk
+    -m`, where at most four partitions need it, and GRUB installed anew.
     """
     table = image.disk.table
     family = image.family
@@ -125,7 +125,8 @@ def bounds(image: Image) -> Iterator[Outcome]:
     in the image, whatever the table says. Overlapping partitions overwrite each other. A partition without
     any length is only a warning: every system reads over it.
 
-    Evidence: each partition's first and last byte, the size of the disk and how much is missing. The fix is
+    Evidence: each partition's first and last byte, the size of the disk and how much is missing. Example:
+    `partition 1: bytes 1048576 to 21474836480`, on a disk of 16106127360 bytes. The fix is
     a new export, without `count` or with the whole disk's.
     """
     disk = image.disk

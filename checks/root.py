@@ -147,8 +147,9 @@ def root_last(image: Image) -> Iterator[Outcome]:
     if the root's partition is the last one on the disk and the guest has `growpart`. A partition behind it
     (swap, most often) stops that; a logical volume is not grown by cloud-init at all.
 
-    Evidence: the partition behind, or where `growpart` was looked for. The fix is to move or remove the
-    partition behind the root, or to install the package that has `growpart`.
+    Evidence: the partition behind, or where `growpart` was looked for. Example: `partition 3: bytes
+    20401094656 to 21474836480, swap`. The fix is to move or remove the partition behind the root, or to
+    install the package that has `growpart`.
     """
     found = image.search.root
     if found is None:

@@ -224,8 +224,9 @@ def encrypted(image: Image) -> Iterator[Outcome]:
     /etc/crypttab has it opened at boot with a passphrase, a warning when a key file of the system opens it,
     when it is `noauto` or `nofail`, or when nothing opens it at all, because imgtool can't look inside.
 
-    Evidence: the volume, how it is encrypted, and the line of crypttab. The fix is to decrypt on the source
-    (`cryptsetup reencrypt --decrypt`, `manage-bde -off`) or to copy the data onto a plain volume.
+    Evidence: the volume, how it is encrypted, and the line of crypttab. Example: `partition 5: crypto_LUKS
+    version 2`. The fix is to decrypt on the source (`cryptsetup reencrypt --decrypt`, `manage-bde -off`) or
+    to copy the data onto a plain volume.
     """
     locked = [
         volume for volume in image.disk.volumes if volume.signature.type in ("crypto_LUKS", "BitLocker")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from imgtool.rehearsal.stages import STAGES
 from imgtool.report.catalogue import page, paragraphs
-from imgtool.rules import discover
+from imgtool.rules import Rule, discover
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -14,6 +16,18 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_page_of_the_checks_is_current() -> None:
     written = (DOCS / "checks.md").read_text(encoding="utf-8")
     assert written == page(discover()), "run: python -m imgtool.report.catalogue -o docs/checks.md"
+
+
+@pytest.mark.parametrize("rule", discover().values(), ids=lambda rule: rule.id)
+def test_every_rule_says_what_why_evidence_an_example_and_the_fix(rule: Rule) -> None:
+    what, *rest = paragraphs(rule.judge.__doc__ or "")
+    assert what.endswith((".", ")."))
+    assert len(what) < 200
+    assert rest, "why it matters"
+    text = " ".join(rest)
+    assert "Evidence: " in text
+    assert "Example: " in text
+    assert "The fix" in text
 
 
 def test_every_rule_has_its_section_and_every_link_its_target() -> None:
