@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.remedy import in_guest
+from imgtool.remedy import in_guest, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
 from imgtool.text import Text
 
@@ -55,12 +54,13 @@ def cache(image: Image) -> Iterator[Outcome]:
         yield not_judged(Text("coreos-cloudinit keeps nothing.", "coreos-cloudinit 不保存状态。"))
         return
     from imgtool.guest.cloud_cache import STATE
+    from imgtool.guest.tree import shown
 
     found = guest.cloud_cache
     faults = 0
     if found.state or found.seed:
         faults += 1
-        of = f" ({found.instance})" if found.instance else ""
+        of = f" ({shown(found.instance)})" if found.instance else ""
         yield broken(
             Text(
                 f"{STATE} holds the state of another instance{of}.",
@@ -82,7 +82,7 @@ def cache(image: Image) -> Iterator[Outcome]:
                 "残留有 cloud-init 为其他实例生成的网络配置文件。",
             ),
             *_shown(found.network),
-            remedy=in_guest("rm -f " + " ".join(shlex.quote(path) for path in found.network[:SHOWN])),
+            remedy=in_guest("rm -f " + " ".join(quoted(path) for path in found.network[:SHOWN])),
         )
     said = list(interfaces_faults(guest))
     yield from said

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.remedy import in_guest
+from imgtool.remedy import in_guest, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, rule
 from imgtool.text import Text
 
@@ -70,7 +69,7 @@ def _judged(guest: LinuxGuest, found: Found) -> Outcome:
 def _remove(guest: LinuxGuest, found: Found) -> Text:
     product = found.product
     if found.uninstall and not found.packaged:
-        return in_guest(shlex.quote(found.uninstall) + _arguments(product.name))
+        return in_guest(quoted(found.uninstall) + _arguments(product.name))
     names = {"debian": product.debian, "redhat": product.redhat, "suse": product.suse}.get(
         guest.release.family, ""
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
-from imgtool.remedy import enable_service, in_guest
+from imgtool.remedy import enable_service, in_guest, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -89,6 +89,8 @@ def script(image: Image) -> Iterator[Outcome]:
 
 
 def _applies(running: BootScript) -> Iterator[Outcome]:
+    from imgtool.guest.tree import shown
+
     evidence = (running.path, f"started by {running.starter}")
     lacking = [(what, key) for what, sign, key in APPLIED if not sign.search(running.text)]
     if not lacking:
@@ -99,26 +101,29 @@ def _applies(running: BootScript) -> Iterator[Outcome]:
         return
     yield broken(
         Text(
-            f"{running.path} runs at boot, but does not apply {', '.join(what.en for what, _ in lacking)}.",
-            f"{running.path} 会开机运行，但未应用{'、'.join(what.zh for what, _ in lacking)}。",
+            f"{shown(running.path)} runs at boot, but does not apply"
+            f" {', '.join(what.en for what, _ in lacking)}.",
+            f"{shown(running.path)} 会开机运行，但未应用{'、'.join(what.zh for what, _ in lacking)}。",
         ),
         *evidence,
         *(f"not used: {key}" for _, key in lacking),
         severity=Severity.WARNING,
         remedy=Text(
-            f"Add to {running.path} what it lacks: ref 02 has an example of each part.",
-            f"请在 {running.path} 中补充缺少的部分，可参考《强制导入镜像》中的示例脚本。",
+            f"Add to {shown(running.path)} what it lacks: ref 02 has an example of each part.",
+            f"请在 {shown(running.path)} 中补充缺少的部分，可参考《强制导入镜像》中的示例脚本。",
         ),
         fixable=False,
     )
 
 
 def _not_run(guest: LinuxGuest, script: BootScript) -> Outcome:
+    from imgtool.guest.tree import shown
+
     commands = []
     if "Windows line ends" in script.why:
-        commands.append(f"sed -i 's/\\r$//' {script.path}")
+        commands.append(f"sed -i 's/\\r$//' {quoted(script.path)}")
     elif "not executable" in script.why:
-        commands.append(f"chmod +x {script.path}")
+        commands.append(f"chmod +x {quoted(script.path)}")
     if script.service:
         service = guest.services.find(script.service)
         if not service.starts:
@@ -127,8 +132,8 @@ def _not_run(guest: LinuxGuest, script: BootScript) -> Outcome:
         commands.append("systemctl unmask rc-local.service")
     return broken(
         Text(
-            f"{script.path} would apply os.conf, but the boot does not run it.",
-            f"{script.path} 可应用 os.conf，但启动时不会运行。",
+            f"{shown(script.path)} would apply os.conf, but the boot does not run it.",
+            f"{shown(script.path)} 可应用 os.conf，但启动时不会运行。",
         ),
         script.why,
         remedy=in_guest(*commands) if commands else None,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
-from imgtool.remedy import in_guest
+from imgtool.remedy import in_guest, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, rule
 from imgtool.text import Text
 
@@ -140,7 +139,7 @@ def _leases(found: Identity) -> Iterator[Outcome]:
                 "镜像中带有 DHCP 租约：新实例会先请求旧机器的地址。",
             ),
             *_shown(found.leases),
-            remedy=in_guest("rm -f " + " ".join(map(_quoted, found.leases[:SHOWN]))),
+            remedy=in_guest("rm -f " + " ".join(map(quoted, found.leases[:SHOWN]))),
         )
 
 
@@ -164,7 +163,7 @@ def _left_over(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
             ),
             *_shown(found.histories),
             severity=Severity.INFO,
-            remedy=in_guest("rm -f " + " ".join(map(_quoted, found.histories[:SHOWN]))),
+            remedy=in_guest("rm -f " + " ".join(map(quoted, found.histories[:SHOWN]))),
         )
     if found.logs:
         commands = ["find /var/log -type f -exec truncate -s 0 {} +"]
@@ -186,7 +185,3 @@ def _shown(paths: tuple[str, ...]) -> list[str]:
 
     left = len(paths) - SHOWN
     return [*(shown(path)[:200] for path in paths[:SHOWN]), *([f"and {left} more"] if left > 0 else [])]
-
-
-def _quoted(path: str) -> str:
-    return shlex.quote(path) if path.isprintable() else shlex.quote(path.rpartition("/")[0]) + "/*"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
-from imgtool.remedy import GRUB_DEFAULTS, if_known, in_guest
+from imgtool.remedy import GRUB_DEFAULTS, if_known, in_guest, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
 from imgtool.text import Text
 
@@ -115,13 +114,16 @@ def told_elsewhere(image: Image, guest: LinuxGuest) -> frozenset[str]:
 
 def _interfaces(guest: LinuxGuest, interfaces: list[Interface], by_cloud_init: bool) -> Iterator[Outcome]:
     """What is wrong with each interface that a file describes, all of it in one finding."""
+    from imgtool.guest.tree import shown
+
     for interface in interfaces:
         why = list(faults_of(guest.network, interface, by_cloud_init))
         if why:
+            name = shown(interface.name or interface.path)[:120]
             yield broken(
                 Text(
-                    f"{interface.name or interface.path} {' and '.join(it.en for it in why)}.",
-                    f"{interface.name or interface.path} {'，且'.join(it.zh for it in why)}。",
+                    f"{name} {' and '.join(it.en for it in why)}.",
+                    f"{name} {'，且'.join(it.zh for it in why)}。",
                 ),
                 interface.source,
                 remedy=_mend(guest, interface, by_cloud_init),
@@ -135,7 +137,7 @@ def faults_of(found: Network, interface: Interface, by_cloud_init: bool) -> Iter
     if interface.virtual and interface.method != "static":
         return
     if interface.method == "static":
-        address = ", ".join(interface.addresses[:2])[:80] or "?"
+        address = ascii(", ".join(interface.addresses[:2]))[1:80].rstrip("'") or "?"
         yield Text(
             f"gets the static address {address}, which is not the one that the platform gives",
             f"使用静态地址 {address}，与平台分配的地址不符",
@@ -192,6 +194,8 @@ def _absent(name: str) -> bool:
 
 
 def _renames(guest: LinuxGuest, told: frozenset[str]) -> Iterator[Outcome]:
+    from imgtool.guest.tree import shown
+
     files: dict[str, list[str]] = {}
     for rename in guest.network.renames:
         if rename.path not in told:
@@ -199,11 +203,12 @@ def _renames(guest: LinuxGuest, told: frozenset[str]) -> Iterator[Outcome]:
     for path, lines in files.items():
         yield broken(
             Text(
-                f"{path} gives the old machine's card its name: the new one gets another, and no network.",
-                f"{path} 将网卡名绑定到原机器的网卡：新网卡会得到其他名称，无法联网。",
+                f"{shown(path)} gives the old machine's card its name: the new one gets another, and no"
+                " network.",
+                f"{shown(path)} 将网卡名绑定到原机器的网卡：新网卡会得到其他名称，无法联网。",
             ),
             *lines[:SHOWN],
-            remedy=in_guest(f"rm -f {shlex.quote(path)}"),
+            remedy=in_guest(f"rm -f {quoted(path)}"),
         )
 
 
@@ -262,7 +267,7 @@ def _keep_names(guest: LinuxGuest) -> Text | None:
 
 
 def _mend(guest: LinuxGuest, interface: Interface, by_cloud_init: bool) -> Text | None:
-    path = shlex.quote(interface.path)
+    path = quoted(interface.path)
     if by_cloud_init and interface.system != "ifupdown":
         return Text(
             f"cloud-init sets the network up; take the file away. In the guest, as root:\nrm {path}",
@@ -277,7 +282,7 @@ def _dhcp(guest: LinuxGuest, interface: Interface | None) -> Text | None:
     system = interface.system if interface else systems[0] if systems else ""
     if system == "networkmanager" and "ifcfg" in systems:
         system = "ifcfg"
-    gone = f"rm {shlex.quote(interface.path)}" if interface else ""
+    gone = f"rm {quoted(interface.path)}" if interface else ""
     if system == "ifupdown":
         return _dhcp_ifupdown(interface)
     if system not in DHCP_FILES:
@@ -296,7 +301,7 @@ def _dhcp_ifupdown(interface: Interface | None) -> Text:
 
 def _write(first: str, lines: str, path: str, mode: str = "") -> Text:
     commands = [first] if first and first != f"rm {path}" else []
-    commands.append(f"printf '{lines}' > {shlex.quote(path)}")
+    commands.append(f"printf '{lines}' > {quoted(path)}")
     if mode:
-        commands.append(f"chmod {mode} {shlex.quote(path)}")
+        commands.append(f"chmod {mode} {quoted(path)}")
     return in_guest(*commands)

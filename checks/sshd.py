@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
-from imgtool.remedy import enable_service, in_guest, install
+from imgtool.remedy import enable_service, in_guest, install, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
 from imgtool.text import Text
 
@@ -182,7 +182,7 @@ def listens_elsewhere(config: SshdConfig) -> Iterator[Outcome]:
                 f"sshd 仅监听 {'、'.join(it.words[0][:60] for it in lines[:4])}，新实例没有该地址。",
             ),
             *(it.source for it in lines[:8]),
-            remedy=in_guest(*(f"sed -i '{it.line}s/^/# /' {it.path}" for it in reversed(lines[:8]))),
+            remedy=in_guest(*(f"sed -i '{it.line}s/^/# /' {quoted(it.path)}" for it in reversed(lines[:8]))),
         )
 
 

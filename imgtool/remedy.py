@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec
 
@@ -38,6 +40,17 @@ def in_guest(*commands: str) -> Text:
     return Text(f"In the guest, as root:\n{lines}", f"请在系统内以 root 执行：\n{lines}")
 
 
+def quoted(path: str) -> str:
+    """A guest's path as a word for its shell; what can't be shown is a `?`, which stands for any character.
+
+    A name with a line end in it would else make two lines of one command.
+    """
+    if path.isprintable():
+        return shlex.quote(path)
+    words = ["".join(run) for _, run in itertools.groupby(path, str.isprintable)]
+    return "".join(shlex.quote(word) if word.isprintable() else "?" * len(word) for word in words)
+
+
 def install(guest: LinuxGuest, *packages: str) -> list[str]:
     """The lines that install packages with the guest's package manager; none where it has none known."""
     command = guest.release.install_command(*packages)
@@ -51,6 +64,7 @@ def enable_service(guest: LinuxGuest, service: Service) -> str:
     init, name = guest.services.init, service.name
     if init == "systemd" and service.proof.startswith(("/etc/init.d/", "/etc/rc.d/")):
         init, name = "sysvinit", name.removesuffix(".service")
+    name = quoted(name)
     if init == "systemd":
         unmask = f"systemctl unmask {name} && " if service.state == "masked" else ""
         return f"{unmask}systemctl enable {name}"

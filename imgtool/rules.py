@@ -425,7 +425,7 @@ def _finding(image: Image, this: Rule, outcome: Outcome) -> Finding:
         severity=severity,
         title=this.title,
         message=outcome.message,
-        evidence=outcome.evidence,
+        evidence=tuple(item.replace("\n", "\\n") for item in outcome.evidence),  # names may hold line ends
         platform_code=(this.platform_code if outcome.platform_code is None else outcome.platform_code)
         or None,
         remedy=outcome.remedy,

@@ -67,4 +67,4 @@ def test_a_name_with_a_newline_is_shown_and_removed_safely() -> None:
     files: dict[str, Any] = {"/root/.bash_history": "x", "/var/lib/dhcp/a\n$(reboot).leases": "x"}
     for outcome in judge(identity, image(files)):
         assert "\n$(" not in "".join(outcome.evidence)
-        assert "$(reboot)" not in remedy(outcome)
+        assert "$(" not in remedy(outcome).replace("?'$(reboot).leases'", "")
