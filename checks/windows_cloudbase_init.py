@@ -37,7 +37,8 @@ def installed(image: Image) -> Iterator[Outcome]:
     The platform sets an instance's name, address and password through cloudbase-init, and refuses an image
     without (CloudInitNotInstalled). It is looked for where its service says, then where its installer puts
     it; it needs its service program, its own Python for this architecture and its packages. Evidence: the
-    folder and what is missing in it. The fix is to run its installer.
+    folder and what is missing in it. Example: `C:\\Program Files\\Cloudbase Solutions\\Cloudbase-Init: no
+    Python`. The fix is to run its installer.
     """
     guest = image.windows
     init = guest.cloudbase_init

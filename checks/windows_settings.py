@@ -30,8 +30,8 @@ def remote_desktop(image: Image) -> Iterator[Outcome]:
     Domain or Private profile alone leaves the port closed. Group policy counts before the system's own
     settings. A port other than 3389 is told with the evidence: the security group must allow it.
 
-    Evidence: fDenyTSConnections, the service TermService, the firewall's profiles and rules. The fix is two
-    commands.
+    Evidence: fDenyTSConnections, the service TermService, the firewall's profiles and rules. Example:
+    `fDenyTSConnections=1`. The fix is two commands.
     """
     from imgtool.guest.windows.settings import RDP_PORT, read_remote_desktop
 
@@ -91,7 +91,7 @@ def clock(image: Image) -> Iterator[Outcome]:
 
     RealTimeIsUniversal, which some set for a Linux beside it, makes it UTC: then the time is wrong by the
     time zone until the network corrects it, and certificates and domain logins may fail meanwhile. Evidence:
-    the value and the time zone.
+    the value and the time zone. Example: `RealTimeIsUniversal=1`. The fix deletes the value.
     """
     from imgtool.guest.windows.settings import read_clock
 
@@ -128,7 +128,8 @@ def san_policy(image: Image) -> Iterator[Outcome]:
 
     Enterprise and Datacenter editions keep disks on shared buses offline until an administrator brings them
     online. The platform's configuration has cloudbase-init set the policy OnlineAll (`san_policy`, ref 04),
-    at the first start. This tells what the policy is now. Evidence: partmgr's SanPolicy. The fix is
+    at the first start. This tells what the policy is now. Evidence: partmgr's SanPolicy. Example:
+    `SanPolicy=2`. The fix is
     diskpart's `san policy=OnlineAll`.
     """
     from imgtool.guest.windows.settings import SAN_POLICIES, read_san_policy
@@ -163,7 +164,8 @@ def activation(image: Image) -> Iterator[Outcome]:
     The platform does not activate imported systems (ref 01). A client of a key management service asks its
     own again; a multiple activation key or a retail key is used up once more, because the hardware has
     changed; an OEM's key holds on that OEM's machines only, and an evaluation ends. Evidence: the edition,
-    and how the product key was sold.
+    and how the product key was sold. Example: `ServerStandard, OEM_DM`. The fix is a key of one's own, or a
+    key management service, after the import.
     """
     from imgtool.guest.windows.settings import read_key_type
 

@@ -35,8 +35,8 @@ def volume(image: Image) -> Iterator[Outcome]:
     Windows replays them at its next start. The NTFS dirty flag is disk.filesystem.clean's, BitLocker
     disk.encrypted's.
 
-    Evidence: the file's signature, the value, the hive. The fix is `powercfg /hibernate off` and a full
-    shutdown.
+    Evidence: the file's signature, the value, the hive. Example: `hiberfil.sys: HIBR`. The fix is `powercfg
+    /hibernate off` and a full shutdown.
     """
     from imgtool.guest.windows.settings import HIBERNATION, read_hibernation
 
@@ -99,8 +99,8 @@ def pending(image: Image) -> Iterator[Outcome]:
     questions that nobody answers; after Sysprep Windows resets what this check judged (ref 04: do not run
     Sysprep).
 
-    Evidence: the registry keys, WinSxS\\pending.xml, Setup\\State. The fix is a restart, or finishing the
-    setup.
+    Evidence: the registry keys, WinSxS\\pending.xml, Setup\\State. Example: `RebootPending`. The fix is a
+    restart, or finishing the setup.
     """
     from imgtool.guest.windows.settings import COMPLETE, SETUP_STATE, read_pending
 
@@ -150,7 +150,8 @@ def cdrom(image: Image) -> Iterator[Outcome]:
 
     cloudbase-init reads the config drive, which is a CD labelled config-2. Hardening guides disable the
     driver (Services\\ cdrom with Start 4) or deny reading by policy; then the instance gets no address and no
-    password (ref 11). Evidence: the service key, the policy. The fix is `sc.exe config cdrom start= system`.
+    password (ref 11). Evidence: the service key, the policy. Example: `cdrom: Start=4`. The fix is `sc.exe
+    config cdrom start= system`.
     """
     guest = image.windows
     service = guest.services.get("cdrom")

@@ -347,8 +347,8 @@ def driver_signing(image: Image) -> Iterator[Outcome]:
     with SHA-2 only: without the update such a boot driver is refused with 0xc0000428. A driver that has a
     SHA-1 signature as well loads.
 
-    Evidence: the signatures in the driver file, the updates that were looked for. The fix is the update, or
-    an older driver.
+    Evidence: the signatures in the driver file, the updates that were looked for. Example: `viostor.sys:
+    SHA-2 only; no KB3033929, no KB4474419`. The fix is the update, or an older driver.
     """
     from imgtool.guest.windows.known_drivers import DRIVERS, LAST_WITH_OLD_RELEASES
     from imgtool.guest.windows.program_file import read_program_file
