@@ -161,7 +161,7 @@ def missing_packages(guest: LinuxGuest, facts: CloudInit) -> list[str]:
 def _package(guest: LinuxGuest, facts: CloudInit, module: str) -> str:
     python = "python3" if facts.python is None or facts.python.version.startswith("3") else "python"
     debian, redhat = PYTHON_PACKAGES.get(module.lower(), (module, module))
-    if guest.release.family == "redhat":
+    if guest.release.packaged_as_fedora:
         return f"{python}-{redhat}" if module != "yaml" or python == "python3" else "PyYAML"
     return f"{python}-{debian if guest.release.family == 'debian' else module.replace('yaml', 'PyYAML')}"
 

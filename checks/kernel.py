@@ -205,6 +205,8 @@ def _reinstall(guest: LinuxGuest, version: str) -> Text | None:
     manager, family = guest.release.package_manager, guest.release.family
     if not version:
         return None
+    if manager == "rpm-ostree":
+        return Text.same("rpm-ostree override reset kernel kernel-core kernel-modules; rpm-ostree upgrade")
     if family == "debian":
         return Text.same(f"apt-get install --reinstall linux-image-{version}")
     if family == "suse":

@@ -204,7 +204,7 @@ def right_mode(guest: LinuxGuest, file: KeyFile) -> tuple[int, int]:
     """The mode and the group that the distribution ships the file with; its owner is root."""
     if not file.secret:
         return (0o600 if file.path.endswith(("grub.cfg", "grub2.cfg", "grub.conf")) else 0o644), 0
-    if guest.release.family == "redhat":
+    if guest.release.packaged_as_fedora:
         return 0o000, 0
     shadow = _group(guest.tree, "shadow")
     return (0o600, 0) if shadow is None else (0o640, shadow)

@@ -132,6 +132,8 @@ def _other_kernel(
     if configured == lacking and release.id == "ubuntu":
         version = (modules.folder or "").rsplit("/", 1)[-1]
         command = release.install_command(f"linux-modules-{version}")
+    if release.package_manager == "rpm-ostree":
+        command = "rpm-ostree override reset kernel kernel-core kernel-modules"
     if not command:
         return None
     return Text(

@@ -10,6 +10,7 @@ from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.disk.disk import Disk
+    from imgtool.guest.boot_mode import BootMode
     from imgtool.guest.tree import Tree
 
 Kind = Literal["grub2", "grub-legacy", "systemd-boot", "extlinux", "none"]
@@ -80,9 +81,15 @@ def read_bootloader(tree: Tree, disk: Disk) -> BootLoader:
     config = next((path for path in extlinux.CONFIGS if tree.is_file(path)), None)
     if config:
         return extlinux.read(tree, config)
-    if systemd:
+    if systemd and not _starts_grub(mode):
         return systemd_boot.read(tree, systemd)
     return BootLoader("none", None, (), None)
+
+
+def _starts_grub(mode: BootMode) -> bool:
+    """Whether what the firmware starts is GRUB, which reads no entry without a grub.cfg that says so."""
+    names = [loader.path.lower() for loader in mode.loaders]
+    return mode.boot_code in ("grub2", "grub-legacy") or any("grub" in it or "shim" in it for it in names)
 
 
 def _beside_loader(tree: Tree) -> str | None:

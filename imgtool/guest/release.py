@@ -162,6 +162,9 @@ class Release:
         `mkinitrd` (it left dracut in version 054) get the dracut line that does the same.
         """
         target = target or self.initramfs_path(kernel)
+        if self.package_manager == "rpm-ostree":  # /boot is OSTree's own; a new deployment gets the new one
+            modules = "virtio virtio_ring virtio_pci virtio_blk virtio_net"
+            return f'rpm-ostree initramfs --enable --arg=--add-drivers --arg="{modules}"'
         if self.family == "debian" and self.initramfs_tool != "dracut":
             modules = "xen-blkfront virtio_blk virtio_pci virtio_console"
             listed = f"printf '%s\\n' {modules} >> /etc/initramfs-tools/modules"
@@ -200,6 +203,11 @@ class Release:
         if self.family in ("redhat", "suse"):
             return f"grub2-mkconfig -o {config}"
         return f"grub-mkconfig -o {config}"
+
+    @property
+    def packaged_as_fedora(self) -> bool:
+        """Whether packages' names and files' modes are those of Fedora, RHEL and their kin."""
+        return self.family == "redhat" or (self.family == "coreos" and self.id in ("fedora", "rhcos"))
 
     @property
     def _enterprise_linux(self) -> int:

@@ -453,6 +453,15 @@ def test_grub_legacy_on_its_own_boot_partition() -> None:
     assert default_kernel(loader) == "/boot/vmlinuz-2"
 
 
+def test_entries_that_only_grub_could_read_start_nothing_without_its_configuration() -> None:
+    files: dict[str, bytes | str | Link] = {
+        "/boot/loader/entries/a-5.14.0.conf": "title Rocky Linux\nlinux /vmlinuz-5.14.0\noptions root=LABEL=root\n",
+        "/boot/vmlinuz-5.14.0": "",
+    }
+    loader = read_bootloader(guest_tree(files), disk(ROOT, boot_code=GRUB_CODE))
+    assert (loader.kind, loader.default) == ("none", None)
+
+
 def test_systemd_boot_starts_what_loader_conf_names() -> None:
     def entry(version: str) -> str:
         return (

@@ -1,0 +1,117 @@
+"""Every distribution against every rule for Linux: a good image of each passes, and one change gives that rule's
+finding, with a remedy in the words of this distribution."""
+
+from __future__ import annotations
+
+from functools import cache as cached
+from importlib.util import find_spec
+
+import pytest
+
+from fixtures import cache
+from fixtures.distributions.all import DISTRIBUTIONS, FAMILIES
+from fixtures.distributions.build import build
+from fixtures.distributions.changes import FAULTS, Fault
+from fixtures.distributions.description import Distribution
+from imgtool.judging import Request, judge
+from imgtool.profiles import load_profile
+from imgtool.report.model import ImageReport
+from imgtool.rules import Rule, Severity, Status, discover
+
+RULES = {rule.id: rule for rule in discover().values() if rule.family == "linux"}
+REQUEST = Request(load_profile("tce"), discover())
+FOUND = {"error": Status.FAIL, "warning": Status.WARN, "info": Status.PASS}
+# Faults that are those of other rules too.
+ALSO: dict[str, set[str]] = {
+    "linux.bootloader.root:root-by-device": {"linux.fstab.device-names"},
+}
+
+
+def readable(distribution: Distribution) -> None:
+    """Skips a test whose image can't be read here."""
+    kinds = {volume.kind for volume in distribution.disk.volumes}
+    if "btrfs" in kinds and find_spec("imgtool.guest.btrfs") is None:
+        pytest.skip("this version does not read btrfs yet")
+
+
+@cached
+def good(name: str) -> ImageReport:
+    """The report on a good image, made once for all the rules."""
+    with cache.scratch() as folder:
+        build(folder / f"{name}.raw", DISTRIBUTIONS[name])
+        return judge(folder / f"{name}.raw", REQUEST)
+
+
+def changed(name: str, fault: Fault) -> ImageReport:
+    """The report on the image with one change."""
+    with cache.scratch() as folder:
+        path = folder / f"{name}.raw"
+        build(path, DISTRIBUTIONS[name], fault.apply, initramfs_without=fault.initramfs_without)
+        return judge(path, REQUEST)
+
+
+def in_group(names: object) -> list[object]:
+    """Parameters that one worker runs, which makes each distribution's image once."""
+    assert isinstance(names, tuple | list | dict)
+    return [pytest.param(name, marks=pytest.mark.xdist_group(f"distribution {name}")) for name in names]
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
+@pytest.mark.parametrize("name", in_group(DISTRIBUTIONS))
+def test_a_good_image_keeps_the_rule(name: str, rule: Rule) -> None:
+    distribution = DISTRIBUTIONS[name]
+    readable(distribution)
+    outcomes = [it for it in good(name).findings if it.id == rule.id]
+    assert outcomes, "the rule says nothing of it"
+    allowed = {Status.PASS, Status.SKIP} | ({Status.WARN} if rule.id in distribution.warned else set())
+    assert [
+        (it.status.value, it.message.en, it.evidence) for it in outcomes if it.status not in allowed
+    ] == []
+
+
+@pytest.mark.parametrize("name", in_group(DISTRIBUTIONS))
+def test_a_good_image_is_known_for_what_it_is(name: str) -> None:
+    distribution = DISTRIBUTIONS[name]
+    readable(distribution)
+    report = good(name)
+    assert report.verdict == "pass"
+    system = report.facts["os"]
+    assert (system.get("import_os_type") or "", system.get("import_os_version") or "") == distribution.os
+    assert system["version"].startswith(distribution.version)
+    (started,) = (it for it in report.findings if it.id == "linux.kernel" and it.status is Status.PASS)
+    assert f"Kernel {distribution.kernel.version} starts by default" in started.message.en
+
+
+FAULTY = [
+    pytest.param(
+        name,
+        fault,
+        id=f"{name}-{fault.name}",
+        marks=pytest.mark.xdist_group(f"faults {fault.rule}"),
+    )
+    for name in FAMILIES
+    for fault in FAULTS
+    if fault.concerns(DISTRIBUTIONS[name])
+]
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTY)
+def test_a_change_is_found_with_the_distribution_s_own_remedy(name: str, fault: Fault) -> None:
+    distribution = DISTRIBUTIONS[name]
+    readable(distribution)
+    report = changed(name, fault)
+    errors = {it.id for it in report.findings if it.status is Status.FAIL}
+    expected = {fault.rule} if fault.level == "error" else set()
+    assert errors - ALSO.get(fault.name, set()) == expected
+    own = [it for it in report.findings if it.id == fault.rule and it.status is FOUND[fault.level]]
+    if fault.level == "info":
+        own = [it for it in own if it.severity is Severity.INFO and it.remedy is not None]
+    assert own
+    assert all(it.evidence for it in own)
+    remedies = [it.remedy for it in own if it.remedy is not None]
+    assert any(fault.remedy(distribution) in it.en and fault.remedy(distribution) in it.zh for it in remedies)
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_every_rule_for_linux_has_a_fault(rule: str) -> None:
+    assert rule in {fault.rule for fault in FAULTS}
