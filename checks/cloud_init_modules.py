@@ -186,8 +186,12 @@ def _list_it(guest: LinuxGuest, action: Action, place: str) -> Text:
 
 def unknown_to(guest: LinuxGuest, name: str) -> bool:
     """This version of cloud-init does not have the module."""
-    folder = f"{guest.cloud_init.package}/config" if guest.cloud_init.package else ""
-    return bool(folder) and guest.tree.is_dir(folder) and not guest.tree.exists(f"{folder}/cc_{name}.py")
+    package = guest.cloud_init.package
+    folders = (
+        f"{package}/{folder}" for folder in ("config", "CloudConfig") if package
+    )  # the latter until 0.6
+    there = next((folder for folder in folders if guest.tree.is_dir(folder)), "")
+    return bool(there) and not guest.tree.exists(f"{there}/cc_{name}.py")
 
 
 def _hostname(guest: LinuxGuest) -> Iterator[Outcome]:
