@@ -27,6 +27,7 @@ _LEASES = (
     "/var/lib/dhcp3/*.lease*",
     "/var/lib/dhclient/*.lease*",
     "/var/lib/dhcpcd/*.lease*",
+    "/var/lib/dhcpcd/*.info",  # SLES 11
     "/var/lib/NetworkManager/*.lease",
     "/var/lib/wicked/lease-*.xml",
 )

@@ -1,5 +1,5 @@
-"""Every distribution against every rule for Linux: a good image of each passes, and one change gives that rule's
-finding, with a remedy in the words of this distribution."""
+"""Every distribution against every rule for Linux: a good image of each passes, and one change gives that
+rule's finding, with a remedy in the words of this distribution."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_a_good_image_keeps_the_rule(name: str, rule: Rule) -> None:
     outcomes = [it for it in good(name).findings if it.id == rule.id]
     assert outcomes, "the rule says nothing of it"
     allowed = {Status.PASS, Status.SKIP} | ({Status.WARN} if rule.id in distribution.warned else set())
-    assert [
-        (it.status.value, it.message.en, it.evidence) for it in outcomes if it.status not in allowed
-    ] == []
+    told = [it for it in outcomes if it.status is Status.WARN and it.severity is Severity.INFO]
+    wrong = [it for it in outcomes if it.status not in allowed and it not in told]
+    assert [(it.status.value, it.message.en, it.evidence) for it in wrong] == []
 
 
 @pytest.mark.parametrize("name", in_group(DISTRIBUTIONS))

@@ -455,7 +455,7 @@ def test_grub_legacy_on_its_own_boot_partition() -> None:
 
 def test_entries_that_only_grub_could_read_start_nothing_without_its_configuration() -> None:
     files: dict[str, bytes | str | Link] = {
-        "/boot/loader/entries/a-5.14.0.conf": "title Rocky Linux\nlinux /vmlinuz-5.14.0\noptions root=LABEL=root\n",
+        "/boot/loader/entries/a-5.14.0.conf": "title Rocky Linux\nlinux /vmlinuz-5.14.0\n",
         "/boot/vmlinuz-5.14.0": "",
     }
     loader = read_bootloader(guest_tree(files), disk(ROOT, boot_code=GRUB_CODE))
