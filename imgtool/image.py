@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +16,7 @@ from imgtool.text import Text
 if TYPE_CHECKING:
     from imgtool.disk.disk import Disk
     from imgtool.disk.probe import ImageFile
+    from imgtool.guest.engine import Engine
     from imgtool.guest.linux import LinuxGuest
     from imgtool.guest.root import RootSearch
     from imgtool.guest.windows.guest import WindowsGuest
@@ -27,7 +29,8 @@ class Options:
     """What the person asked for beyond the image itself.
 
     boot_mode: the mode declared for the import, or None; force_import: the image goes in without cloud-init
-    (ref 02); deep: also run what takes long (`qemu-img check`); debug: let internal errors through.
+    (ref 02); deep: also run what takes long (`qemu-img check`); debug: let internal errors through;
+    engine: who reads filesystems; tell: takes what is worth a word while it happens.
     """
 
     target: Target = "import"
@@ -35,6 +38,8 @@ class Options:
     force_import: bool = False
     deep: bool = False
     debug: bool = False
+    engine: Literal["auto", "native", "libguestfs"] = "auto"
+    tell: Callable[[Text], None] = field(default=lambda words: None, compare=False)
 
 
 class Image:
@@ -78,10 +83,19 @@ class Image:
 
     @fact
     def search(self) -> RootSearch:
-        """The systems found on the disk."""
-        from imgtool.guest.root import find_roots
+        """The systems found on the disk, by the engine that was asked for."""
+        return self._engine.search()
 
-        return find_roots(self.disk)
+    @fact
+    def _engine(self) -> Engine:
+        from imgtool.guest.engine import Engine
+
+        return Engine(self.file, self.disk, self.options.engine, self._open, tell=self.options.tell)
+
+    @property
+    def engine(self) -> Literal["native", "libguestfs"]:
+        """What the image was read with; libguestfs where any part of it was."""
+        return self._engine.used if "_engine" in self.__dict__.get("_facts", {}) else "native"
 
     @property
     def family(self) -> Literal["linux", "windows", "unknown"]:

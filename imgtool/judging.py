@@ -39,6 +39,7 @@ def judge(path: Path, request: Request) -> ImageReport:
         findings = run(image, request.rules, request.selected)
         facts, _ = facts_of(image)
         lacks = _what_is_lacking(image)
+        engine = image.engine
     return ImageReport(
         path=shown_path(path),
         profile=request.profile.name,
@@ -47,6 +48,7 @@ def judge(path: Path, request: Request) -> ImageReport:
         duration_s=perf_counter() - began,
         facts=facts,
         findings=tuple(findings),
+        engine=engine,
         fail_on=request.fail_on,
         lacks=lacks,
     )

@@ -59,13 +59,7 @@ FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
 @click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
 @click.option("--rehearse", is_flag=True, help="Also boot each image, as `imgtool rehearse` does.")
 @click.option("--deep", is_flag=True, help="Also run what takes long (qemu-img check).")
-@click.option(
-    "--engine",
-    type=click.Choice(["auto", "native"]),
-    default="auto",
-    show_default=True,
-    help="How the guest is read. This version reads it natively.",
-)
+@options.ENGINE
 @click.option(
     "-j",
     "--jobs",
@@ -94,7 +88,7 @@ def command(
     force_import: bool,
     rehearse: bool,
     deep: bool,
-    engine: str,
+    engine: Literal["auto", "native", "libguestfs"],
     jobs: int,
     verbose: bool,
 ) -> int:
@@ -142,7 +136,7 @@ def command(
         profile=limits,
         rules=in_play,
         selected=tuple(chosen) if select else None,
-        options=Options(target, boot_mode, force_import, deep, session.debug),
+        options=Options(target, boot_mode, force_import, deep, session.debug, engine, session.remark),
         fail_on=Severity(fail_on),
     )
     found = judged(images, request, jobs)

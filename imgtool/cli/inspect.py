@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from imgtool.cli import options
 from imgtool.cli.session import Session
 from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.image import Options as ImageOptions
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class Inspection:
     unread: dict[str, Text]
     lacking: bool
     duration_s: float
+    engine: str
 
 
 @click.command("inspect", short_help="Show what is on images; nothing is judged.")
 @options.IMAGES
 @options.output("text", "json")
+@options.ENGINE
 @click.pass_obj
 def command(
     session: Session,
@@ -37,6 +43,7 @@ def command(
     output: Path | None,
     force: bool,
     no_color: bool,
+    engine: Literal["auto", "native", "libguestfs"],
 ) -> int:
     """Show what is on disk images: format, partitions, system, kernels, boot loader. Nothing is judged.
 
@@ -45,9 +52,10 @@ def command(
     imgtool inspect --format json image.qcow2 | jq '.images[0].facts.os'
     """
     from imgtool.cli.output import Output
+    from imgtool.image import Options
 
     out = Output(output, force, images)
-    inspections = _inspected(images, session.debug)
+    inspections = _inspected(images, Options(debug=session.debug, engine=engine, tell=session.remark))
     if format_ == "json":
         out.write(_as_json(inspections, session))
     else:
@@ -57,18 +65,18 @@ def command(
     return 3 if any(it.unread for it in inspections) else 0
 
 
-def _inspected(images: Sequence[Path], debug: bool) -> list[Inspection]:
+def _inspected(images: Sequence[Path], asked: ImageOptions) -> list[Inspection]:
     from imgtool.cli.workers import Crashed, in_processes
     from imgtool.facts import no_facts
     from imgtool.report.model import shown_path
 
     return [
-        Inspection(
-            shown_path(path), no_facts(), {"file": _crashed(answer.cause)}, lacking=False, duration_s=0.0
-        )
+        Inspection(shown_path(path), no_facts(), {"file": _crashed(answer.cause)}, False, 0.0, "native")
         if isinstance(answer, Crashed)
         else answer
-        for path, answer in zip(images, in_processes(_inspect, images, debug=debug), strict=True)
+        for path, answer in zip(
+            images, in_processes(partial(_inspect, asked=asked), images, debug=asked.debug), strict=True
+        )
     ]
 
 
@@ -79,7 +87,7 @@ def _crashed(cause: str) -> Text:
     )
 
 
-def _inspect(path: Path) -> Inspection:
+def _inspect(path: Path, asked: ImageOptions) -> Inspection:
     from time import perf_counter
 
     from imgtool.errors import MachineLacks
@@ -90,10 +98,11 @@ def _inspect(path: Path) -> Inspection:
     from imgtool.report.model import shown_path
 
     began = perf_counter()
-    with Image(path, load_profile("tce")) as image:
+    with Image(path, load_profile("tce"), asked) as image:
         facts, unread = facts_of(image, whole=True)
         lacking = any(isinstance(reason, MachineLacks) for reason in failures(image))
-    return Inspection(shown_path(path), facts, unread, lacking, perf_counter() - began)
+        used = image.engine
+    return Inspection(shown_path(path), facts, unread, lacking, perf_counter() - began, used)
 
 
 def _as_json(inspections: Sequence[Inspection], session: Session) -> str:
@@ -106,7 +115,7 @@ def _as_json(inspections: Sequence[Inspection], session: Session) -> str:
             {
                 "path": it.path,
                 "duration_s": round(it.duration_s, 3),
-                "engine": "native",
+                "engine": it.engine,
                 "facts": it.facts,
                 "unread": {part: session.say(reason) for part, reason in it.unread.items()},
             }

@@ -87,6 +87,15 @@ def output(*formats: str) -> Callable[[Command], Command]:
     return add
 
 
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["auto", "native", "libguestfs"]),
+    default="auto",
+    show_default=True,
+    help="What reads filesystems: imgtool itself, libguestfs, or it only where imgtool can't.",
+)
+
+
 def words(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """Values of an option that may be repeated, or be lists with commas."""
     return tuple(word.strip() for item in value for word in item.split(",") if word.strip())

@@ -24,6 +24,13 @@ class Session:
     language: Language = field(default_factory=language_of_locale)
     debug: bool = False
 
+    def remark(self, text: Text) -> None:
+        """A word on stderr about what takes long, where somebody watches."""
+        import sys
+
+        if sys.stderr.isatty():
+            print(f"imgtool: {self.say(text)}", file=sys.stderr, flush=True)
+
     def say(self, text: Text) -> str:
         """A statement in the language of this run."""
         return text.say(self.language)

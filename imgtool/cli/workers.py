@@ -27,6 +27,9 @@ Result = TypeVar("Result")
 PATIENCE = 5.0
 # What reads an image is bounded far below these; they are for what is not known of it, and of QEMU.
 LONGEST = 120.0  # seconds for one image
+LONGER = (
+    900.0  # seconds that a worker may put its end off by: what starts the appliance does, and says how long
+)
 MEMORY = 384 * 1024**2  # bytes of data of a worker, and of each child that it starts
 
 
@@ -56,10 +59,11 @@ def in_processes(
 ) -> Iterator[Result | Crashed]:
     """work(item) for each, `jobs` at a time, in the order of the items.
 
-    Results are pickled. limit: seconds after which a worker without an answer is killed; it and the programs
-    that it starts have MEMORY bytes each. debug: a worker that fails shows its traceback. However this ends,
-    no worker is left: they get SIGTERM, unwind, and SIGKILL 5 s later. When this process is killed outright,
-    the kernel sends the SIGTERM: they watch a pipe that closes.
+    Results are pickled. limit: seconds after which a worker without an answer is killed, by an alarm of its
+    own that imgtool.appliance puts off, and LONGER after that by us; it and the programs that it starts have
+    MEMORY bytes each. debug: a worker that fails shows its traceback. However this ends, no worker is left:
+    they get SIGTERM, unwind, and SIGKILL 5 s later. When this process is killed outright, the kernel sends
+    the SIGTERM: they watch a pipe that closes.
     """
     running: dict[int, _Worker] = {}
     done: dict[int, Result | Crashed] = {}
@@ -68,8 +72,9 @@ def in_processes(
         while given < len(items):
             while started < len(items) and len(running) < jobs:
                 with _signals_held():
-                    worker = _start(partial(work, items[started]), started, list(running.values()), debug)
-                    worker.deadline = monotonic() + limit
+                    task = partial(_in_time, partial(work, items[started]), limit)
+                    worker = _start(task, started, list(running.values()), debug)
+                    worker.deadline = monotonic() + limit + LONGER
                     running[worker.pipe] = worker
                 started += 1
             for pipe in _readable(list(running), _until(min(it.deadline for it in running.values()))):
@@ -77,7 +82,7 @@ def in_processes(
                 if piece := os.read(pipe, 1 << 20):
                     worker.content += piece
                     continue
-                done[worker.number] = _answer(worker)
+                done[worker.number] = _answer(worker, limit)
                 del running[pipe]
                 _close(worker)
             for worker in [it for it in running.values() if it.deadline <= monotonic()]:
@@ -180,8 +185,18 @@ def _write(pipe: int, content: bytes) -> None:
         view = view[os.write(pipe, view) :]
 
 
-def _answer(worker: _Worker) -> Any:
+def _in_time(task: Callable[[], Result], limit: float) -> Result:
+    """Have the kernel end this process when its time is over, whatever it is at then."""
+    if limit < math.inf:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, limit)
+    return task()
+
+
+def _answer(worker: _Worker, limit: float) -> Any:
     _, status = os.waitpid(worker.pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        return Crashed(f"no answer within {limit:g} s")
     if status == 0:
         return pickle.loads(bytes(worker.content))  # noqa: S301 - from our own child
     if os.WIFSIGNALED(status):

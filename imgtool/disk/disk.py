@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
     from imgtool.disk.volumes import Volume, VolumeGroup
 
+    Found = tuple[tuple[Volume, ...], tuple[VolumeGroup, ...]]
+
 
 class Disk:
     """A disk's bytes, and what lies on them; each part is read when first asked for."""
 
     def __init__(self, blocks: Blocks) -> None:
         self.blocks = blocks
+        self._revise: Callable[[tuple[Volume, ...], tuple[VolumeGroup, ...]], Found] | None = None
 
     @fact
     def table(self) -> PartitionTable:
@@ -29,10 +32,16 @@ class Disk:
         return read_partition_table(self.blocks)
 
     @fact
-    def _found(self) -> tuple[tuple[Volume, ...], tuple[VolumeGroup, ...]]:
+    def _found(self) -> Found:
         from imgtool.disk.volumes import find_volumes
 
-        return find_volumes(self.blocks, self.table)
+        found = find_volumes(self.blocks, self.table)
+        return self._revise(*found) if self._revise else found
+
+    def revise(self, revise: Callable[[tuple[Volume, ...], tuple[VolumeGroup, ...]], Found]) -> None:
+        """From now on, volumes and groups are what `revise` makes of those that were found natively."""
+        self._revise = revise
+        self.__dict__.get("_facts", {}).pop("_found", None)
 
     @property
     def volumes(self) -> tuple[Volume, ...]:

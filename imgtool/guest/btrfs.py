@@ -19,19 +19,11 @@ from imgtool.guest.filesystem import LONGEST_LINK, MOST_NAMES, Kind, Space, Stat
 
 TOP = 5
 """The number of the subvolume that every btrfs has."""
-FIRST, LAST = 256, (1 << 64) - 257
 EMPTY = 2
 """The inode of a directory that stands where a snapshot's nested subvolume would be."""
 ROOT_DIRECTORY = 6
-INODE_ITEM, INODE_REF, DIRECTORY_ITEM, DIRECTORY_INDEX, ROOT_ITEM, ROOT_BACKREF, ROOT_REF = (
-    1,
-    12,
-    84,
-    96,
-    132,
-    144,
-    156,
-)
+INODE_ITEM, INODE_REF, ATTRIBUTE, DIRECTORY_ITEM, DIRECTORY_INDEX = 1, 12, 24, 84, 96
+ROOT_ITEM, ROOT_REF = 132, 156
 READ_ONLY = 1
 MOST_SUBVOLUMES = 2000
 DEEPEST = 64
@@ -41,11 +33,15 @@ DEVICES = (stat.S_IFBLK, stat.S_IFCHR)
 
 @dataclass(frozen=True)
 class _Entry:
-    """A name in a directory, and what it leads to: an inode, or another subvolume's root (type ROOT_ITEM)."""
+    """A name in a directory, and what it leads to: an inode, or another subvolume's root (type ROOT_ITEM).
+
+    Extended attributes have the same form, with their value as data.
+    """
 
     name: bytes
     objectid: int
     type: int
+    data: bytes = b""
 
 
 class Btrfs:
@@ -167,6 +163,19 @@ class Btrfs:
         with reading(f"btrfs file (inode {inode})"):
             return self._files.read(self._tree(number), (number, inode), offset, length)
 
+    def attribute(self, node: int, name: str) -> bytes | None:
+        """The value of an extended attribute ("security.selinux"); None where the file has none."""
+        number, inode = _split(node)
+        wanted = name.encode()
+        if inode == EMPTY:
+            return None
+        with reading(f"btrfs inode {inode}"):
+            data = self._tree(number).get(inode, ATTRIBUTE, _hash(wanted))
+            for entry in _entries(data or b""):
+                if entry.name == wanted:
+                    return entry.data
+        return None
+
     def _tree(self, number: int) -> Tree:
         tree = self._store.tree(number)
         if tree is None:
@@ -228,5 +237,6 @@ def _entries(data: bytes) -> Iterator[_Entry]:
         name = data[at + 30 : at + 30 + length]
         if len(name) != length or not length or b"/" in name or b"\0" in name:
             raise damaged("btrfs directory", "an entry has no proper name")
-        yield _Entry(name, objectid, kind)
-        at += 30 + length + extra
+        end = at + 30 + length + extra
+        yield _Entry(name, objectid, kind, data[end - extra : end])
+        at = end

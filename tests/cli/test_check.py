@@ -39,7 +39,7 @@ def test_an_error_is_exit_code_1(image: Path) -> None:
         (["--ignore", "nothing"], "'nothing'"),
         (["--profile", "tec"], "did you mean 'tce'"),
         (["--profile", "/nowhere/site.toml"], "/nowhere/site.toml"),
-        (["--engine", "libguestfs"], "libguestfs"),
+        (["--engine", "guestfish"], "guestfish"),
         (["-j", "0"], "-j"),
         (["--format", "yaml"], "yaml"),
     ],
