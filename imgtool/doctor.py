@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from imgtool.errors import ImgtoolError
 from imgtool.text import Text
@@ -122,11 +123,18 @@ def _btrfs() -> Item:
 def _appliance() -> Iterator[Item]:
     """libguestfs, and the host's kernel that it makes its appliance from: containers have none."""
     purpose = Text(
-        "libguestfs: changes guests (not needed to check)", "libguestfs：修改镜像内容（检查时不需要）"
+        "libguestfs: repairs guests, and reads what imgtool can't read itself",
+        "libguestfs：修复镜像，并读取 imgtool 自身无法读取的内容",
     )
     version = _import_version("guestfs", "guestfs")
     remedy = None if version is not None else Text.same("apt-get install python3-guestfs libguestfs-tools")
     yield Item("guestfs", version is not None, False, version or "", purpose, remedy)
+    parts = sorted(Path("/usr/lib").glob("*/guestfs/supermin.d"))
+    if parts:  # Debian's way of packing it; elsewhere XFS is in the appliance by default
+        present = any(part.joinpath("packages-xfs").exists() for part in parts)
+        purpose = Text("lets libguestfs work on XFS", "使 libguestfs 可以处理 XFS")
+        remedy = None if present else Text.same("apt-get install libguestfs-xfs")
+        yield Item("libguestfs-xfs", present, False, "", purpose, remedy)
     kernels = readable_kernels()
     bring = Text(
         en="apt-get install linux-image-cloud-amd64   (any kernel will do; /boot/vmlinuz-* must be readable)",

@@ -41,7 +41,7 @@ MOUNT_OPTIONS = {
     "xfs": "ro,norecovery,nouuid",
     "btrfs": "ro,rescue=nologreplay",
     "vfat": "ro,utf8",
-    "ntfs": "ro,show_sys_files",
+    "ntfs": "ro",
 }
 MOUNTABLE = (
     *MOUNT_OPTIONS,

@@ -11,6 +11,8 @@ from imgtool.disk.blocks import BlockFile, Blocks
 from imgtool.guest.filesystem import MOST_NAMES, Stat, damaged, unsupported
 
 ROOT_RECORD = 5
+FIRST_RECORD = 16
+"""Those before it are the files of NTFS itself."""
 REPARSE_POINT, ENCRYPTED = 0x400, 0x4000
 REPARSE_ATTRIBUTE, VOLUME_RECORD, VOLUME_INFORMATION = 0xC0, 3, 0x70
 OVERLAY_TAG = 0x80000017
@@ -78,7 +80,7 @@ class Ntfs:
         return None
 
     def names(self, directory: int) -> list[str]:
-        """The names in a directory; the files of NTFS itself are among those of the top."""
+        """The names in a directory, without the files of NTFS itself ($MFT …), as Windows shows it."""
         entry = self._entry(directory)
         found: list[str] = []
         with _reading("directory"):
@@ -89,7 +91,8 @@ class Ntfs:
                 below = entry.get_sub_file_entry(index)
                 if below is None or below.name is None:
                     raise damaged("directory", f"name {index} of MFT record {directory} is missing")
-                found.append(below.name)
+                if directory != ROOT_RECORD or below.file_reference & 0xFFFFFFFFFFFF >= FIRST_RECORD:
+                    found.append(below.name)
         return found
 
     def stat(self, node: int) -> Stat:

@@ -25,6 +25,15 @@ def btrfs_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return disk
 
 
+def without_dissect(folder: Path) -> dict[str, str]:
+    """The environment of a machine on which the extra is not installed."""
+    hidden = folder / "without"
+    (hidden / "dissect").mkdir(parents=True)
+    (hidden / "dissect/__init__.py").write_text("")  # stands before the real one, and has no btrfs in it
+    plain = environment()
+    return {**plain, "PYTHONPATH": f"{hidden}:{plain['PYTHONPATH']}"}
+
+
 def report(
     *arguments: str | Path, env: dict[str, str] | None = None
 ) -> tuple[int, dict[str, dict[str, str]]]:
@@ -45,11 +54,7 @@ def test_a_system_on_btrfs_is_judged(btrfs_disk: Path) -> None:
 def test_without_the_extra_the_verdict_is_unknown_and_the_extra_is_named(
     btrfs_disk: Path, tmp_path: Path
 ) -> None:
-    hidden = tmp_path / "without"
-    (hidden / "dissect").mkdir(parents=True)
-    (hidden / "dissect/__init__.py").write_text("")  # stands before the real one, and has no btrfs in it
-    plain = environment()
-    env = {**plain, "PYTHONPATH": f"{hidden}:{plain['PYTHONPATH']}"}
+    env = without_dissect(tmp_path)
     code, findings = report("--engine", "native", "--select", "disk.root", btrfs_disk, env=env)
     assert code == 3
     assert findings["disk.root"]["status"] == "unknown"

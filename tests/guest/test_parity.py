@@ -6,6 +6,7 @@ differences.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,8 +23,10 @@ from imgtool.guest.libguestfs import Appliance
 from imgtool.image import Image, Options
 from imgtool.lazy import fact
 from imgtool.profiles import load_profile
-from imgtool.rules import discover, run
+from imgtool.rules import Status, discover, run
+from tests.disk.made import MIB, tool, write
 from tests.guest.made_btrfs import made
+from tests.guest.made_disks import UUIDS, Part, disk_file, system
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("parity")]
 
@@ -54,6 +57,7 @@ SYNTHETIC = (
     "layout/fat-volumes",
     "layout/ntfs",
 )
+BLOCK = 1024  # of an ext4 as small as that
 BTRFS = ("suse.img", "ubuntu.img", "compressed.img")
 
 
@@ -65,6 +69,7 @@ def drives() -> Iterator[dict[str, tuple[Path, Appliance]]]:
         paths = {name: images.path(name) for name in REAL}
         paths |= {name: images.make(name, folder) for name in SYNTHETIC}
         paths |= {name: made() / name for name in BTRFS}
+        paths |= {name: damage(folder / name.replace(" ", "-")) for name, damage in DAMAGED.items()}
         handle = ending.enter_context(appliance([drive_of(probe(path)) for path in paths.values()]))
         yield {
             name: (path, Appliance(handle, _device(number), number))
@@ -98,6 +103,54 @@ def said_of(image: Image) -> dict[str, Any]:
             (finding.status, finding.severity, finding.message, finding.evidence, finding.remedy)
         )
     return told
+
+
+def damaged_ext4(folder: Path) -> Path:
+    """A system whose /etc is overwritten."""
+    folder.mkdir()
+    disk = disk_file(
+        folder, Part(system(f"UUID={UUIDS[0]} / ext4 defaults 0 1\n"), options=("-O", "^has_journal"))
+    )
+    volume = folder / "volume"
+    volume.write_bytes(disk.read_bytes()[MIB:])
+    said = tool("debugfs", "-R", "blocks /etc", volume)
+    block = int(said.split()[0])
+    write(disk, MIB + block * BLOCK, b"\x5a" * BLOCK)
+    return disk
+
+
+def damaged_btrfs(folder: Path) -> Path:
+    """A btrfs both copies of whose root tree are overwritten."""
+    from imgtool.disk.blocks import RawBlocks
+    from imgtool.guest.btrfs import Btrfs
+
+    folder.mkdir()
+    disk = folder / "damaged.img"
+    shutil.copyfile(made() / "dup-1.img", disk)
+    with RawBlocks(disk) as blocks:
+        store = Btrfs(blocks)._store
+        root, size = store.superblock.root, store.superblock.node_size
+        places = [place for mirror in (0, 1) for place in store.chunks._places(root, size, mirror)]
+    for _, _, offset, length in places:
+        write(disk, offset, bytes(length))
+    return disk
+
+
+DAMAGED = {"damaged ext4": damaged_ext4, "damaged btrfs": damaged_btrfs}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_leaves_both_undecided_each_in_its_own_words(
+    name: str, drives: dict[str, tuple[Path, Appliance]]
+) -> None:
+    path, there = drives[name]
+    with Image(path, load_profile("tce"), Options(engine="native")) as image:
+        native = said_of(image)
+    with Through(path, load_profile("tce"), Options(engine="libguestfs")) as image:
+        image.appliance = there
+        other = said_of(image)
+    for told in (native, other):
+        assert [status for status, *_ in told["disk.root"]] == [Status.UNKNOWN]
 
 
 @pytest.mark.parametrize("name", [*REAL, *SYNTHETIC, *BTRFS])
