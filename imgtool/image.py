@@ -95,7 +95,12 @@ class Image:
     @property
     def engine(self) -> Literal["native", "libguestfs"]:
         """What the image was read with; libguestfs where any part of it was."""
-        return self._engine.used if "_engine" in self.__dict__.get("_facts", {}) else "native"
+        if "_engine" not in self.__dict__.get("_facts", {}):
+            return "native"
+        try:
+            return self._engine.used
+        except ImgtoolError:
+            return "native"
 
     @property
     def family(self) -> Literal["linux", "windows", "unknown"]:
