@@ -23,13 +23,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     @contextmanager
     def open_disk(file: Any) -> Any:
         events.append("opened")
-        yield "a disk"
+        yield SimpleNamespace(volumes=(), groups=())
         events.append("closed")
 
     monkeypatch.setattr("imgtool.disk.probe.probe", lambda path: SimpleNamespace(path=path))
     monkeypatch.setattr("imgtool.disk.disk.open_disk", open_disk)
-    found = SimpleNamespace(root=SimpleNamespace(family="linux"))
-    monkeypatch.setattr("imgtool.guest.root.find_roots", lambda disk: found)
+    found = SimpleNamespace(root=SimpleNamespace(family="linux", unreadable_mounts=()))
+    monkeypatch.setattr("imgtool.guest.root.find_roots", lambda disk, opener: found)
     return events
 
 
@@ -75,7 +75,7 @@ def test_the_system_of_an_image_that_cannot_be_read_is_unknown(monkeypatch: pyte
 
 
 def test_a_disk_without_linux_has_no_linux_facts(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgtool.guest.root.find_roots", lambda disk: SimpleNamespace(root=None))
+    monkeypatch.setattr("imgtool.guest.root.find_roots", lambda disk, opener: SimpleNamespace(root=None))
     with an_image() as image, pytest.raises(CannotRead, match="No Linux"):
         _ = image.linux
 
