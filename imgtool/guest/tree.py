@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -207,7 +207,7 @@ class Tree:
             sensitive = self._resolve(directory or "/").filesystem.case_sensitive
         except (NotInGuest, LinkLoop):
             return
-        fits = re.compile(fnmatch.translate(pattern), 0 if sensitive else re.IGNORECASE).match
+        fits = _fitting(pattern, sensitive)
         for name in names:
             if fits(name) and (pattern.startswith(".") or not name.startswith(".")):
                 yield f"{directory}/{name}"
@@ -309,6 +309,15 @@ class Tree:
         if node is None:
             raise _absent(asked)
         return _Place(here.filesystem, node, path, here.filesystem.stat(node))
+
+
+def _fitting(pattern: str, sensitive: bool) -> Callable[[str], object]:
+    """Whether a name matches. The usual pattern has one `*`, and needs no regular expression to be made."""
+    start, star, end = pattern.partition("*")
+    if star and sensitive and not re.search(r"[*?[]", start + end):
+        shortest = len(start) + len(end)
+        return lambda name: len(name) >= shortest and name.startswith(start) and name.endswith(end)
+    return re.compile(fnmatch.translate(pattern), 0 if sensitive else re.IGNORECASE).match
 
 
 class _Stream(io.RawIOBase):
