@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from imgtool.convert.output import shown
 from imgtool.text import Text
 
 VERSION = 1
+PATIENCE = 3.0  # seconds
 LARGEST = 64 << 20  # bytes; 10,000 parts take 1.5 MB
 Record = dict[str, Any]
 
@@ -104,17 +106,16 @@ class Journal:
 
     def _claim(self) -> None:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise JournalFailed(
-                Text(
-                    en=f"Another imgtool is at work on this image (it holds {shown(self.path)}). Wait "
-                    "until it is "
-                    "done, or end it.",
-                    zh="另一个 imgtool 正在处理此镜像（占用 "
-                    f"{shown(self.path)}）。请等待其完成，或先结束它。",
+            if not self._locked():
+                raise JournalFailed(
+                    Text(
+                        en=f"Another imgtool is at work on this image (it holds {shown(self.path)}). Wait "
+                        "until "
+                        "it is done, or end it.",
+                        zh="另一个 imgtool 正在处理此镜像（占用 "
+                        f"{shown(self.path)}）。请等待其完成，或先结束它。",
+                    )
                 )
-            ) from None
         except OSError as error:
             raise self._failed(error) from error
         try:
@@ -128,6 +129,20 @@ class Journal:
                     zh="另一个 imgtool 刚刚处理完此镜像。请再次运行该命令。",
                 )
             )
+
+    def _locked(self) -> bool:
+        """Whether the lock is ours. A worker of a run that was killed holds it until it notices, a moment
+        later.
+        """
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    return False
+            time.sleep(0.05)
 
     def _read(self) -> list[Record]:
         size = os.fstat(self._descriptor).st_size

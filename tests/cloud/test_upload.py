@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -294,3 +295,15 @@ def test_a_full_disk_is_said_and_leaves_whole_lines() -> None:
 
 def test_settings_that_are_not_there_stay_at_their_defaults() -> None:
     assert settings({}, {"IMGTOOL_CONFIG": "/nonexistent"}) == Settings()
+
+
+def test_a_lock_that_a_dying_worker_still_holds_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    with Journal(path, "upload"):
+        worker = os.fork()  # shares the lock, as the processes that read images do
+        if worker == 0:
+            time.sleep(0.5)
+            os._exit(0)
+    with Journal(path, "upload") as journal:
+        assert journal.records == []
+    os.waitpid(worker, 0)
