@@ -2,9 +2,10 @@
 #
 #   make check                    build a real Debian image and check it
 #   make check IMAGE=disk.qcow2   check your own image; more arguments: ARGS='--lang zh --format json'
+#   make demo                     the whole way, from a broken image to one that is NORMAL, in a local cloud
 #   make test                     run every test; some: ARGS='tests/disk -k gpt'
 
-.PHONY: help check test lint fixtures docs bench clean distclean
+.PHONY: help check demo test lint fixtures docs bench clean distclean
 .DEFAULT_GOAL := help
 
 # Kept as typed, whatever characters the path holds.
@@ -28,6 +29,10 @@ check:
 	@tools/setup.sh run fixtures
 	@image=$$(.venv/bin/python -m fixtures path debian12-bios) && .venv/bin/imgtool check $(ARGS) -- "$$image"
 endif
+
+demo:
+	@tools/setup.sh --dev run fixtures demo
+	@tools/demo.sh
 
 test:
 	@tools/setup.sh --dev run fixtures test

@@ -249,4 +249,4 @@ readable_kernel() {
 require_python
 system_packages "$@"
 virtual_environment
-case " $* " in *' test '*) readable_kernel ;; esac
+case " $* " in *' test '* | *' demo '*) readable_kernel ;; esac
