@@ -8,7 +8,6 @@ that only the storage has with the file (MD5), and sends the rest.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import stat
@@ -25,6 +24,7 @@ from imgtool.cloud.crc64 import combined
 from imgtool.cloud.failures import CloudFailure, Refusal, Unreachable
 from imgtool.cloud.journal import Journal, Record
 from imgtool.cloud.parts import MIB, Pace, Part, PartBody, Stopped, part_size, parts_of
+from imgtool.cloud.resuming import digests_of, what_is_there
 from imgtool.cloud.retry import Patience, may_retry, retried
 from imgtool.cloud.store import PartDamaged, Store, Stored
 from imgtool.convert.digests import Crc64, crc64_function
@@ -169,7 +169,7 @@ class _Run:
 
     def go(self, began: float) -> Uploaded:
         size = part_size(self.size, self.request.part_size, self.store.least_part)
-        upload_id = self._resumed(size)
+        upload_id = self._resumed()
         if upload_id is None:
             there = self._already_there()
             if there is not None:
@@ -196,54 +196,36 @@ class _Run:
             bandwidth.remember(self.store.host, self.sent / max(0.001, time.monotonic() - began))
         return self._result(whole, len(kept), began, parts=len(parts))
 
-    # -- what is there already
-
-    def _resumed(self, size: int) -> str | None:
+    def _resumed(self) -> str | None:
         """The id of the upload to go on with; what it has is in self.kept. None to begin one."""
         begun = self.journal.last("upload.begun")
         if begun is None:
             return None
         same = begun["address"] == str(self.store.address)
-        if (
-            not same
-            or begun["identity"] != self.identity
-            or self.request.part_size not in (None, begun["part_size"])
-        ):
+        asked = self.request.part_size
+        if not same or begun["identity"] != self.identity or asked not in (None, begun["part_size"]):
             if same:
                 _abort(self.store, begun["upload_id"])
             return None
-        upload_id = str(begun["upload_id"])
-        noted = {
-            int(each["number"]): each
-            for each in self.journal.since("upload.begun")
-            if each["event"] == "upload.part"
-        }
-        try:
-            listed = retried(lambda: self.store.listed(upload_id), self.patience)
-        except Refusal as refusal:
-            if refusal.code != "NoSuchUpload":
-                raise
-            return None  # completed just before a kill, or thrown away: the object itself will tell
         self.progress.begin(COMPARING, None)
-        for part in parts_of(self.size, int(begun["part_size"])):
-            there, ours = listed.get(part.number), noted.get(part.number)
-            if there is None or there.size != part.size:
-                continue
-            if ours is not None and ours["etag"] == there.etag:
-                self.kept[part.number] = ours
-            elif (crc := self._crc_if_same(part, there.etag)) is not None:
-                self._note(part, there.etag, crc)
-        return upload_id
-
-    def _crc_if_same(self, part: Part, etag: str) -> int | None:
-        """The CRC-64 of a part of the file whose MD5 is `etag`; None of one that is another."""
-        md5, crc, at = hashlib.md5(usedforsecurity=False), 0, part.offset
-        end = part.offset + part.size
-        while at < end and (piece := os.pread(self.descriptor, min(MIB, end - at), at)):
-            md5.update(piece)
-            crc = self.crc64(piece, crc)
-            at += len(piece)
-        return crc if md5.hexdigest() == etag else None
+        parts = parts_of(self.size, int(begun["part_size"]))
+        noted = [record for record in self.journal.since("upload.begun") if record["event"] == "upload.part"]
+        found = what_is_there(
+            self.store,
+            begun["upload_id"],
+            parts,
+            noted,
+            descriptor=self.descriptor,
+            patience=self.patience,
+        )
+        if found is None:
+            return None
+        for part, etag, crc, is_new in found:
+            if is_new:
+                self._note(part, etag, crc)
+            else:
+                self.kept[part.number] = {"number": part.number, "etag": etag, "crc": crc}
+        return str(begun["upload_id"])
 
     def _already_there(self) -> int | None:
         """The CRC-64 of the object where it is this very file."""
@@ -251,11 +233,7 @@ class _Run:
         if found is None or found.size != self.size or found.crc64 is None:
             return None
         self.progress.begin(COMPARING, self.size)
-        crc = at = 0
-        while at < self.size and (piece := os.pread(self.descriptor, MIB, at)):
-            crc = self.crc64(piece, crc)
-            at += len(piece)
-            self.progress.at(at)
+        crc = digests_of(self.descriptor, 0, self.size, self.crc64, self.progress.at)[1]
         return crc if crc == found.crc64 else None
 
     def _begun(self, size: int) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from imgtool.convert.output import shown
 from imgtool.errors import CannotRead
-from imgtool.steps.judging import request_of
+from imgtool.steps.judging import judged, request_of
 from imgtool.steps.step import Halt, Result, Run, file_identity
 from imgtool.text import Text
 
@@ -110,7 +111,7 @@ class Rehearse:
     """Boot the image on the platform's virtual hardware, as `imgtool rehearse` does."""
 
     name = "rehearse"
-    title = Text("Boot it on virtio hardware", "在 virtio 虚拟硬件上试启动")
+    title = Text("Rehearse: boot it on virtio hardware", "预演：在 virtio 虚拟硬件上启动")
 
     def inputs(self, run: Run) -> Any:
         return [run.results["convert"]["identity"], run.order.boot_mode, run.order.force_import]
@@ -121,22 +122,21 @@ class Rehearse:
     def do(self, run: Run) -> Result:
         from imgtool.rehearsal.course import Rehearsal
         from imgtool.rehearsal.judged import rehearsed
-        from imgtool.steps.judging import judged, request_of
 
-        how = Rehearsal(run.order.boot_mode, force_import=run.order.force_import, progress=run.progress)
+        order = run.order
+        console = order.folder / "console.log"
+        console.unlink(missing_ok=True)
+        how = Rehearsal(order.boot_mode, None, order.force_import, console, progress=run.progress)
         report = rehearsed(run.product, judged(run, run.product), request_of(run), how)
-        run.reports[self.name] = report
         if report.verdict != "pass":
-            names = ", ".join(dict.fromkeys(it.id for it in report.findings if report.fails(it)))
             raise Halt(
                 Text(
-                    en=f"The image does not boot as it should: {names}. Nothing was uploaded.",
-                    zh=f"镜像未能按预期启动：{names}。未上传任何内容。",
+                    en=f"The image was booted, and not all went well. The console's log is {shown(console)}.",
+                    zh=f"镜像试启动未完全通过。控制台日志：{shown(console)}。",
                 ),
                 report,
             )
-        times = {it.id: round(it.time_s, 1) for it in report.findings if it.time_s is not None}
-        return {"verdict": report.verdict, "time_s": times}
+        return {"verdict": report.verdict, "seconds": round(report.duration_s, 1)}
 
 
 def planned(run: Run, path: Path, file: ImageFile | None = None) -> Plan:

@@ -241,7 +241,8 @@ class Tidy:
                         zh=f"未能删除 {run.order.address}，请自行删除。{said.zh}",
                     )
                 )
-        run.product.unlink(missing_ok=True)
+        for path in (run.product, run.order.folder / "console.log"):
+            path.unlink(missing_ok=True)
         return {"object_kept": keep}
 
 

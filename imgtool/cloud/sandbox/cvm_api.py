@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from imgtool.cloud.sandbox.requests import seen_of
 from imgtool.cloud.sandbox.signatures import tc
 from imgtool.cloud.sandbox.signatures.seen import Keys, Refused
-from imgtool.cloud.sandbox.storage import seen_of
 
 if TYPE_CHECKING:
     from imgtool.cloud.sandbox.actions import Actions

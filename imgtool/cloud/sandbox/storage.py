@@ -17,12 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 
 from imgtool.cloud.sandbox import xml
 from imgtool.cloud.sandbox.bodies import Content, Cut, receive
+from imgtool.cloud.sandbox.requests import Place, place_of, seen_of
 from imgtool.cloud.sandbox.signatures import aws, cos
 from imgtool.cloud.sandbox.signatures.seen import Keys, Refused, Seen
 from imgtool.cloud.sandbox.state import Part, State, StoredObject
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MIN_PART = 1 << 20  # COS: every part but the last one
 MAX_PARTS = 10_000
 CLAIM = "x-sandbox-import"  # the import service says so who fetches a link, which nobody else may fetch again
-_HOST = re.compile(r"([a-z0-9][a-z0-9-]*)\.(cos[a-z]*|s3)\.(.+)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{0,39}-\d{4,20}")
 _STATUS = {
     "AccessDenied": 403,
@@ -52,15 +51,6 @@ _STATUS = {
     "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """What a request is about. key "": the bucket; bucket "": the account."""
-
-    bucket: str
-    key: str
-    region: str | None
 
 
 @dataclass(frozen=True)
@@ -367,26 +357,6 @@ class Storage:
                 while start < stop and (piece := file.read(min(1 << 20, stop - start))):
                     start += len(piece)
                     yield piece
-
-
-def seen_of(request: web.Request) -> Seen:
-    """A request as its signature sees it."""
-    path, _, query = request.raw_path.partition("?")
-    pairs = tuple(parse_qsl(query, keep_blank_values=True))
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    return Seen(request.method, path, query, pairs, headers)
-
-
-def place_of(seen: Seen) -> Place:
-    """The bucket and key that a request names."""
-    host = seen.headers.get("host", "").rpartition("]")[2].partition(":")[0].lower()
-    path = unquote(seen.path).lstrip("/") if not seen.path.startswith("//") else unquote(seen.path)[1:]
-    by_host = _HOST.fullmatch(host)
-    if by_host is not None:
-        region = by_host[3].partition(".")[0] if by_host[2] in ("cos", "s3") else None
-        return Place(by_host[1], path, region)
-    bucket, _, key = path.partition("/")
-    return Place(bucket, key, None)
 
 
 def _public(seen: Seen) -> bool:
