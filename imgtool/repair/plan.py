@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 ROUNDS = 8
 BROKEN = (Status.FAIL, Status.WARN)
+WRITTEN_ANEW = ("image.features", "image.snapshots")
+NEW_FILE = Text(
+    "No step is needed: the repaired image is written out anew, in a form that all can read.",
+    "无需步骤：修复后的镜像会以通用的形式重新写出。",
+)
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,9 @@ def _unmended(
             continue
         if finding.id not in wanted:
             continue
-        if finding.id in reasons:
+        if finding.id in WRITTEN_ANEW:
+            yield Unmended(finding, NEW_FILE)
+        elif finding.id in reasons:
             yield Unmended(finding, reasons[finding.id])
         elif finding.id in fixes and finding.fixable:
             yield Unmended(

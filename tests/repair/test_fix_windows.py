@@ -37,7 +37,20 @@ NEW = (
     state_faults.remote_desktop_off,
     state_faults.firewall_closed,
 )
-OLD = (driver_faults.viostor_file_gone, driver_faults.no_critical_device, state_faults.cdrom_denied)
+OTHER = (
+    driver_faults.viostor_overridden,
+    driver_faults.netkvm_disabled,
+    cloudbase_faults.cloudbase_init_as_user,
+    cloudbase_faults.config_with_mark,
+    cloudbase_faults.done_for_all,
+)
+OLD = (
+    driver_faults.viostor_disabled,
+    driver_faults.viostor_file_gone,
+    driver_faults.no_critical_device,
+    cloudbase_faults.config_broken,
+    state_faults.cdrom_denied,
+)
 
 
 def broken(judged: dict[str, Any]) -> set[str]:
@@ -127,7 +140,7 @@ def test_without_the_driver_disk_the_plan_says_what_to_give(folder: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("fix")
-@pytest.mark.parametrize(("release", "changes"), [("2016", NEW), ("2008r2", OLD)])
+@pytest.mark.parametrize(("release", "changes"), [("2016", NEW), ("2012r2", OTHER), ("2008r2", OLD)])
 def test_every_fault_of_a_windows_is_mended_in_one_run(
     folder: Path, driver_disk: Path, release: str, changes: tuple[Callable[[Windows], None], ...]
 ) -> None:
