@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import MeasuresSpace
+from imgtool.records import dataclass
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 

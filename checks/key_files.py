@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead, ImgtoolError
+from imgtool.records import dataclass
 from imgtool.remedy import in_guest
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
 from imgtool.text import Text

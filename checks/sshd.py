@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
+from imgtool.records import dataclass
 from imgtool.remedy import enable_service, in_guest, install, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
 from imgtool.text import Text

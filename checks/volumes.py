@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from imgtool.records import replace
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
 from imgtool.text import Text
 

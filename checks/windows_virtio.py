@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imgtool.records import dataclass
 from imgtool.remedy import if_known
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
 from imgtool.text import Text

@@ -16,13 +16,13 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from imgtool.errors import CannotRead, MachineLacks, UnsafeImage
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from imgtool.errors import ImgtoolError
+from imgtool.records import dataclass
 from imgtool.text import Text
 from imgtool.virtualization import kvm_usable, readable_kernels
 

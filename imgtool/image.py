@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.errors import CannotRead, ImgtoolError
 from imgtool.lazy import fact
+from imgtool.records import dataclass, field
 from imgtool.text import Text
 
 if TYPE_CHECKING:

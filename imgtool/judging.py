@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from imgtool.errors import ImgtoolError, MachineLacks
 from imgtool.facts import facts_of, no_facts
 from imgtool.image import Image, Options
 from imgtool.lazy import failures
+from imgtool.records import dataclass, field
 from imgtool.report.model import ImageReport, shown_path
 from imgtool.rules import Finding, Rule, Severity, Status, run, verdict
 from imgtool.text import Text

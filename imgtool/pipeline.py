@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from imgtool.records import dataclass, field
 from imgtool.steps.judging import Check, Recheck
 from imgtool.steps.making import Convert, Fix, Rehearse
 from imgtool.steps.sending import Account, Console, DryRun, Import, Tidy, Upload, Wait

@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from imgtool.errors import ImgtoolError, MachineLacks
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.errors import ImgtoolError, UsageError
+from imgtool.records import dataclass, replace
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -13,6 +12,7 @@ import click
 from imgtool.cli import options
 from imgtool.cli.session import Session
 from imgtool.errors import ImgtoolError
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,7 @@ import click
 
 from imgtool.cli import options
 from imgtool.cli.session import Session
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
+from imgtool.records import dataclass, field
 from imgtool.text import Language, Text
 
 

@@ -15,12 +15,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
 from typing import Any, NoReturn, TypeVar
 
 from imgtool.cli.ending import ENDING_SIGNALS, Ended, unwind_on_signals
+from imgtool.records import dataclass
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 from construct import Bytes, Const, Int32ul, Int64ul, Struct
 
 from imgtool.disk.blocks import Blocks, ReadFailed
 from imgtool.disk.partitions import Partition, Problem
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 SIGNATURE = b"EFI PART"

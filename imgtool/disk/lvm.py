@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from imgtool.disk.blocks import Blocks, Extents, ReadFailed, Slice, Striped
 from imgtool.disk.signatures import lvm_uuid, number, words
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 SECTOR = 512

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from construct import Array, Bytes, Const, Int8ul, Int16ul, Int32ul, Struct
 
 from imgtool.disk.blocks import Blocks, ReadFailed
 from imgtool.disk.partitions import EXTENDED, SECTOR, Partition, Problem
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 LONGEST_CHAIN = 256  # logical partitions; Linux stops at 100

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from imgtool.disk.blocks import Blocks
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 SECTOR = 512

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from imgtool.disk.blocks import Blocks, ReadFailed
+from imgtool.records import dataclass, field
 
 HEAD = 72 * 1024  # reaches the superblocks of all but those that lie at the end
 KIB = 1024

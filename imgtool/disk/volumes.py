@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.disk.blocks import Blocks, ReadFailed, Slice, Unreadable
 from imgtool.disk.partitions import Partition, PartitionTable
 from imgtool.disk.signatures import Signature, identify
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

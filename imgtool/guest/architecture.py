@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

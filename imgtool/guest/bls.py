@@ -4,10 +4,10 @@ read them."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgtool.guest.version_order import version_key
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.tree import Tree

@@ -9,11 +9,11 @@ for what the platform starts.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.disk.blocks import ReadFailed
 from imgtool.errors import CannotRead
+from imgtool.records import dataclass, field
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.services import Services

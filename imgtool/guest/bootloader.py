@@ -3,9 +3,9 @@ default."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

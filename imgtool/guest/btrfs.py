@@ -9,13 +9,13 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from imgtool.disk.blocks import Blocks
 from imgtool.disk.signatures import dashed
 from imgtool.guest.btrfs_extents import Files
 from imgtool.guest.btrfs_trees import Store, Tree, reading
 from imgtool.guest.filesystem import LONGEST_LINK, MOST_NAMES, Kind, Space, Stat, Subvolume, damaged
+from imgtool.records import dataclass
 
 TOP = 5
 """The number of the subvolume that every btrfs has."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 from imgtool.disk.blocks import Blocks
 from imgtool.disk.signatures import dashed
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import GuestReadFailed, damaged, read_volume, unsupported
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 SUPERBLOCK = 64 << 10

@@ -6,11 +6,11 @@ import struct
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.guest.btrfs_trees import reading
 from imgtool.guest.filesystem import damaged, unsupported
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.btrfs_trees import Store, Tree

@@ -7,10 +7,10 @@ merged key by key. A file that is not YAML, or not a mapping, is warned of and i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgtool.guest.filesystem import TooLarge
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

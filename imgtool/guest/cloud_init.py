@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.guest.python import Python, interpreter, normalised, pythons_with, read_python, shebang
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.cloud_config import CloudConfig

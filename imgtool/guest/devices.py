@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.guest.fstab import FstabEntry, split_tag
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.disk.disk import Disk

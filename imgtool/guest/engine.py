@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.errors import CannotRead, ImgtoolError
 from imgtool.guest.filesystem import Filesystem, NoReader, Unsupported
 from imgtool.guest.root import open_natively
+from imgtool.records import replace
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.crc32c import crc32c
@@ -32,6 +31,7 @@ from imgtool.guest.filesystem import (
     read_volume,
     unsupported,
 )
+from imgtool.records import dataclass
 
 # i_flags
 ENCRYPTED, COMPRESSED, HAS_EXTENTS, INLINE = 0x800, 0x4, 0x80000, 0x10000000

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.crc32c import crc32c
 from imgtool.guest.filesystem import damaged, read_volume, unsupported
+from imgtool.records import dataclass
 
 ROOT_INODE = 2
 

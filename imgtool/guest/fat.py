@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import calendar
 import struct
-from dataclasses import dataclass
 
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.filesystem import LARGEST_DIRECTORY, MOST_NAMES, Stat, damaged, read_volume, unsupported
+from imgtool.records import dataclass
 
 ENTRY = 32
 DIRECTORY, VOLUME_LABEL, LONG_NAME = 0x10, 0x08, 0x0F

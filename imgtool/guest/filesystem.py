@@ -7,11 +7,11 @@ identifier of a FAT directory entry. Names are str; bytes that are not UTF-8 com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from imgtool.disk.blocks import Blocks
 from imgtool.errors import CannotRead
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 MOST_ENTRIES = 4096

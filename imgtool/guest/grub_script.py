@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 from imgtool.errors import CannotRead
+from imgtool.records import dataclass, field
 from imgtool.text import Text
 
 LARGEST_SCRIPT = 10 << 20

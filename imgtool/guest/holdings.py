@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from imgtool.guest.filesystem import Filesystem, NotInGuest, Stat
 from imgtool.guest.tree import Tree, shown
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 What = Literal["linux", "windows", "ostree", "usr", "boot", "esp", "installer", "empty", "data"]

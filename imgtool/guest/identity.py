@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgtool.guest.filesystem import LinkLoop, NotInGuest
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.tree import Tree

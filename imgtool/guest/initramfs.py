@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
 from imgtool.guest import compression, cpio
 from imgtool.guest.read_ahead import ReadAhead
+from imgtool.records import dataclass, field
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from imgtool.guest import compression
+from imgtool.records import dataclass
 
 HEADER = 64 << 10
 CONFIG_START = b"IKCFG_ST\x1f\x8b\x08"

@@ -4,11 +4,11 @@ where no configuration is kept as a file, from the one inside the kernel itself 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.errors import CannotRead
 from imgtool.guest.compression import Budget
+from imgtool.records import dataclass, field
 
 if TYPE_CHECKING:
     from imgtool.guest.kernels import Kernel

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.release import Release

@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgtool.guest.network import LARGEST_FILE, MOST_FILES, MOST_INTERFACES, Interface
+from imgtool.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from imgtool.guest.tree import Tree

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.tree import Tree

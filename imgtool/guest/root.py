@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +10,7 @@ from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import Filesystem, GuestReadFailed, HasSubvolumes, open_filesystem
 from imgtool.guest.holdings import Holding, holding, ostree_deployment
 from imgtool.guest.tree import NotInGuest, Tree
+from imgtool.records import dataclass, field, replace
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.guest.filesystem import LinkLoop, NotInGuest
 from imgtool.guest.release import parse_os_release
+from imgtool.records import dataclass
 
 if TYPE_CHECKING:
     from imgtool.guest.release import Release

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from imgtool.records import dataclass, field
 
 if TYPE_CHECKING:
     from imgtool.guest.tree import Tree

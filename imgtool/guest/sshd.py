@@ -10,10 +10,10 @@ import fnmatch
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from imgtool.guest.filesystem import LinkLoop, NotInGuest
+from imgtool.records import dataclass, field
 
 if TYPE_CHECKING:
     from imgtool.guest.services import Service, Services

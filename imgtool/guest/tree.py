@@ -9,11 +9,11 @@ import fnmatch
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import Filesystem, GuestReadFailed, LinkLoop, NotInGuest, Stat, TooLarge
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.crc32c import crc32c
@@ -23,6 +22,7 @@ from imgtool.guest.filesystem import (
     unsupported,
 )
 from imgtool.guest.xfs_superblock import read_superblock
+from imgtool.records import dataclass, replace
 
 # di_flags, di_flags2
 REALTIME = 0x1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.crc32c import crc32c
 from imgtool.guest.filesystem import damaged, read_volume, unsupported
+from imgtool.records import dataclass
 
 # sb_features_incompat
 FTYPE = 0x1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from imgtool.records import dataclass, field
 from imgtool.rules import Severity, Target
 
 TableKind = Literal["mbr", "gpt", "none"]

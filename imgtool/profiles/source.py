@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imgtool.errors import UsageError
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 KeyPath = tuple[str, ...]

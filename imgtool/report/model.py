@@ -6,10 +6,10 @@ import base64
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imgtool.records import dataclass, field
 from imgtool.rules import Finding, Severity, Status, Target, Verdict, verdict
 from imgtool.text import Text
 

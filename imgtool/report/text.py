@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
+from imgtool.records import dataclass, field
 from imgtool.report.model import ImageReport, kind
 from imgtool.report.phrases import (
     HOW_TO_FIX,

@@ -7,9 +7,9 @@ An upload takes its size by the bandwidth; making an image in the cloud goes at 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from imgtool.records import dataclass
 from imgtool.steps.step import Order, Step
 from imgtool.text import Text
 

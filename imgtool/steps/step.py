@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from imgtool.errors import ImgtoolError
+from imgtool.records import dataclass, field
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 # How QEMU calls the formats that are ever handed to it. It is always told; it never guesses.

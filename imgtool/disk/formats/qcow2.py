@@ -6,7 +6,6 @@ Specification: QEMU's docs/interop/qcow2.txt. Version 1 is another format with t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from construct import Bytes, Int8ub, Int16ub, Int32ub, Int64ub, Struct
 
@@ -20,6 +19,7 @@ from imgtool.disk.formats.image_file import (
     header_invalid,
 )
 from imgtool.disk.formats.source import Source, parse
+from imgtool.records import dataclass, field
 from imgtool.text import Text
 
 HEADER = Struct(

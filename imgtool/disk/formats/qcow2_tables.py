@@ -18,12 +18,12 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from heapq import nlargest
 
 from imgtool.disk.formats.image_file import Damage, beyond_the_end
 from imgtool.disk.formats.qcow2 import EXTERNAL_DATA, Header, SnapshotTable
 from imgtool.disk.formats.source import CHUNK, Source
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 OFFSET_MASK = 0x00FFFFFFFFFFFE00

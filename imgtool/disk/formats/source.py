@@ -6,12 +6,12 @@ import os
 import sys
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from imgtool.disk.formats.image_file import QEMU_FORMATS, Damage, Hazard, ImageFile, Snapshot, escaped
 from imgtool.errors import CannotRead
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 if TYPE_CHECKING:

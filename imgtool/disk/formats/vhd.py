@@ -8,7 +8,6 @@ smaller disk.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from construct import Array, Bytes, Int8ub, Int16ub, Int32ub, Int64ub, Struct
 
@@ -21,6 +20,7 @@ from imgtool.disk.formats.image_file import (
     header_invalid,
 )
 from imgtool.disk.formats.source import TAIL_SIZE, Source, parse
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 SECTOR = 512

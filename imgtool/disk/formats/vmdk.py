@@ -8,7 +8,6 @@ host), so names are taken apart there before anything opens them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from construct import Bytes, Int8ul, Int16ul, Int32ul, Int64ul, Struct
 
@@ -16,6 +15,7 @@ from imgtool.disk.formats import vmdk_descriptor
 from imgtool.disk.formats.image_file import Damage, Hazard, ImageFile, beyond_the_end, header_invalid
 from imgtool.disk.formats.source import Source, parse
 from imgtool.disk.formats.vmdk_descriptor import SECTOR, Descriptor
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 HEADER = Struct(

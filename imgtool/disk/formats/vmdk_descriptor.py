@@ -11,12 +11,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from imgtool.disk.formats.image_file import Damage, Hazard, ImageFile, escaped
 from imgtool.disk.formats.source import Source
 from imgtool.errors import CannotRead
+from imgtool.records import dataclass
 from imgtool.text import Text
 
 SECTOR = 512
