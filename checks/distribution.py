@@ -101,7 +101,8 @@ def architecture(image: Image) -> Iterator[Outcome]:
     """The guest's programs run on a processor that the platform has: x86_64, i386 or arm64.
 
     It is read from the ELF headers of the first programs that a boot runs (/sbin/init, /bin/sh ...), not from
-    names. A 64-bit kernel runs 32-bit programs of the same family; a kernel cannot run programs of another
+    names, and must be what is declared for the import, where that is said (`--architecture`). A 64-bit kernel
+    runs 32-bit programs of the same family; a kernel cannot run programs of another
     one, nor a 32-bit kernel 64-bit programs.
 
     Evidence: the program and what it was built for. Example: `/usr/lib/systemd/systemd: ppc64le`. The fix
@@ -130,6 +131,20 @@ def architecture(image: Image) -> Iterator[Outcome]:
             remedy=Text(
                 f"Install the same system for one of {names} and move the data there.",
                 f"请安装 {names} 架构的同一系统并迁移数据。",
+            ),
+        )
+        return
+    wanted, given = allowed[named], image.options.architecture
+    if given is not None and given != wanted:
+        yield broken(
+            Text(
+                f"The image is declared as {given}, but its programs were built for {named}.",
+                f"声明的架构为 {given}，但系统程序为 {named} 架构。",
+            ),
+            *evidence,
+            remedy=Text(
+                f"Import it with Architecture {wanted}: --architecture {wanted}",
+                f"导入时请将 Architecture 设为 {wanted}：--architecture {wanted}",
             ),
         )
         return

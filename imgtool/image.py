@@ -30,7 +30,8 @@ class Options:
 
     boot_mode: the mode declared for the import, or None; force_import: the image goes in without cloud-init
     (ref 02); deep: also run what takes long (`qemu-img check`); debug: let internal errors through;
-    engine: who reads filesystems; tell: takes what is worth a word while it happens.
+    engine: who reads filesystems; tell: takes what is worth a word while it happens; architecture: the one
+    declared for the import (ref 21: x86_64, arm_64), or None.
     """
 
     target: Target = "import"
@@ -40,6 +41,7 @@ class Options:
     debug: bool = False
     engine: Literal["auto", "native", "libguestfs"] = "auto"
     tell: Callable[[Text], None] = field(default=lambda words: None, compare=False)
+    architecture: str | None = None
 
 
 class Image:

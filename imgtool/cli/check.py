@@ -56,6 +56,11 @@ FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
     "--ignore", metavar="ID", multiple=True, callback=options.words, help="Without this rule; likewise."
 )
 @click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared.")
+@click.option(
+    "--architecture",
+    type=click.Choice(["x86_64", "arm_64"]),
+    help="The architecture that will be declared.",
+)
 @click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
 @click.option("--rehearse", is_flag=True, help="Also boot each image, as `imgtool rehearse` does.")
 @click.option("--deep", is_flag=True, help="Also run what takes long (qemu-img check).")
@@ -85,6 +90,7 @@ def command(
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     boot_mode: Literal["bios", "uefi"] | None,
+    architecture: str | None,
     force_import: bool,
     rehearse: bool,
     deep: bool,
@@ -136,7 +142,9 @@ def command(
         profile=limits,
         rules=in_play,
         selected=tuple(chosen) if select else None,
-        options=Options(target, boot_mode, force_import, deep, session.debug, engine, session.remark),
+        options=Options(
+            target, boot_mode, force_import, deep, session.debug, engine, session.remark, architecture
+        ),
         fail_on=Severity(fail_on),
     )
     found = judged(images, request, jobs)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from imgtool.checks.bootloader import bootloader, console, root
 
+from imgtool.errors import CannotRead
 from tests.checks.boot_guest import OLD, V, grub_cfg, guest_image, judge, levels, only
 from tests.guest.stand_in import ROOT, ROOT_UUID, logical, volume
 
@@ -179,3 +180,64 @@ def test_another_entry_with_an_old_device_name_is_a_warning() -> None:
 )
 def test_which_console_is_usable(arguments: str, level: str) -> None:
     assert levels(console, guest_image({CFG: grub_cfg(f"root=UUID={ROOT_UUID} {arguments}")})) == [level]
+
+
+def submenus(depth: int, entry: str) -> str:
+    """One entry below that many submenus."""
+    head = "".join(f"{'  ' * level}submenu 'Level {level}' --id=l{level} {{\n" for level in range(depth))
+    return head + entry + "}\n" * depth
+
+
+ENTRY = (
+    "menuentry 'Deep' --id=deep {{\n linux /boot/vmlinuz-{version} root=UUID={uuid} ro\n"
+    " initrd /boot/initrd.img-{version}\n}}\n"
+)
+
+
+@pytest.mark.parametrize("default", ["l0>l1>l2>deep", "0>0>0>0", "Level 0>Level 1>Level 2>Deep"])
+def test_a_default_below_nested_submenus_is_found(default: str) -> None:
+    text = f"set default='{default}'\n" + submenus(3, ENTRY.format(version=V, uuid=ROOT_UUID))
+    outcome = only(bootloader, guest_image({CFG: text}))
+    assert outcome.kind == "kept"
+    assert "Deep" in outcome.message.en
+
+
+def test_of_a_thousand_entries_the_default_is_judged() -> None:
+    old = "menuentry 'Old {0}' {{\n linux /boot/vmlinuz-{0} root=/dev/sda1\n}}\n"
+    other = "".join(old.format(number) for number in range(999))
+    text = "set default=999\n" + other + ENTRY.format(version=V, uuid=ROOT_UUID)
+    found = judge(bootloader, guest_image({CFG: text}))
+    assert any(it.kind == "kept" and "Deep" in it.message.en for it in found)
+    assert "error" not in levels(bootloader, guest_image({CFG: text}))
+    wrong = text.replace("default=999", "default=998")
+    assert any("Old 998" in it.message.en for it in judge(bootloader, guest_image({CFG: wrong})))
+
+
+def test_variables_and_another_configuration_are_followed() -> None:
+    text = (
+        f"set version={V}\nset prefix=/boot/grub\nset more=custom\n"
+        "if [ -f $prefix/${more}.cfg ]; then\n  configfile ${prefix}/$more.cfg\nfi\n"
+    )
+    custom = ENTRY.format(version="${version}", uuid=ROOT_UUID)
+    outcome = only(bootloader, guest_image({CFG: text, "/boot/grub/custom.cfg": custom}))
+    assert outcome.kind == "kept"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "configfile /boot/grub/grub.cfg\n",
+        "source /boot/grub/grub.cfg\nconfigfile /boot/grub/grub.cfg\n",
+        submenus(2000, ""),
+        "menuentry 'x' {\n",
+        "set a=$a$a\n" * 100,
+        "\x00\xff{}{}{{{\n",
+    ],
+    ids=["itself", "itself twice", "2,000 submenus", "no end", "growing", "garbage"],
+)
+def test_a_configuration_that_leads_nowhere_does_not_pass(text: str) -> None:
+    try:
+        found = levels(bootloader, guest_image({CFG: text}))
+    except CannotRead:
+        found = ["undecided"]  # which is what becomes of it
+    assert found in (["error"], ["undecided"])

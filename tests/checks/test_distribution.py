@@ -6,7 +6,7 @@ import pytest
 from imgtool.checks.distribution import architecture, distribution
 
 from imgtool.guest.kernels import Kernel
-from tests.checks.linux_guest import image, level, only, remedy
+from tests.checks.linux_guest import image, level, levels, only, remedy
 from tests.guest.owned_tree import elf
 
 
@@ -83,3 +83,12 @@ def test_a_32_bit_kernel_cannot_run_64_bit_programs() -> None:
 
 def test_a_boot_loader_that_cannot_be_read_does_not_matter_here() -> None:
     assert only(architecture, image(arguments=None)).kind == "kept"
+
+
+def test_another_architecture_than_declared_is_an_error() -> None:
+    assert levels(architecture, image(architecture="x86_64")) == ["kept"]
+    outcome = only(architecture, image(architecture="arm_64"))
+    assert level(architecture, outcome) == "error"
+    assert remedy(outcome).endswith("--architecture x86_64")
+    arm = {"/lib/systemd/systemd": elf(0xB7), "/usr/bin/apt-get": elf(0xB7)}
+    assert levels(architecture, image(arm, architecture="arm_64")) == ["kept"]
