@@ -82,7 +82,7 @@ def _direct(file: ImageFile, opened: ExitStack) -> Blocks | None:
     if file.format == "qcow2":
         from imgtool.disk.qcow2_blocks import Qcow2Blocks, is_plain
 
-        if is_plain(file):
+        if file.backing is None and is_plain(file):
             return opened.enter_context(Qcow2Blocks(file.path))
     return None
 
