@@ -1,4 +1,4 @@
-"""An overlay of ours reads as the image below it with what was written over it, in every way that it is read."""
+"""An overlay of ours reads as the image below it with what was written over it, by every reader."""
 
 from __future__ import annotations
 
