@@ -10,9 +10,10 @@ import pytest
 
 from fixtures import cache
 from fixtures.distributions.all import DISTRIBUTIONS, FAMILIES
-from fixtures.distributions.build import build
+from fixtures.distributions.build import build, with_kernel
 from fixtures.distributions.changes import FAULTS, Fault
 from fixtures.distributions.description import Distribution
+from fixtures.distributions.tree import Tree
 from imgtool.image import Options
 from imgtool.judging import Request, judge
 from imgtool.profiles import load_profile
@@ -122,3 +123,44 @@ def test_a_change_is_found_with_the_distribution_s_own_remedy(name: str, fault: 
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_every_rule_for_linux_has_a_fault(rule: str) -> None:
     assert rule in {fault.rule for fault in FAULTS} | NOT_HERE
+
+
+# What tells of a kernel's drivers where its configuration is not kept as a file.
+KERNELS: dict[str, dict[str, object]] = {
+    "no configuration": {"config": False},
+    "the configuration inside the kernel": {"config": False, "embedded": True},
+    "modules compressed with gzip": {"config": False, "suffix": ".ko.gz"},
+    "modules compressed with zstd": {"config": False, "suffix": ".ko.zst"},
+    "modules as they are": {"config": False, "suffix": ".ko"},
+    "an initramfs of lz4": {"compression": "lz4", "microcode": True},
+    "an initramfs of lzma": {"compression": "lzma"},
+    "an initramfs that is not compressed": {"compression": ""},
+}
+
+
+@pytest.mark.parametrize("without", [(), ("virtio_blk",)], ids=["good", "no virtio_blk"])
+@pytest.mark.parametrize("how", KERNELS)
+@pytest.mark.parametrize("name", ["centos-7", "rocky-9", "debian-10"])
+def test_virtio_is_found_whatever_a_kernel_tells_of_itself(
+    name: str, how: str, without: tuple[str, ...]
+) -> None:
+    described = with_kernel(DISTRIBUTIONS[name], **KERNELS[how])
+    with cache.scratch() as folder:
+        build(folder / "disk.raw", described, initramfs_without=without)
+        report = judge(folder / "disk.raw", REQUEST)
+    failed = {it.id for it in report.findings if it.status in (Status.FAIL, Status.UNKNOWN)}
+    assert failed == ({"linux.virtio.initramfs"} if without else set())
+
+
+def test_a_module_s_name_may_have_dashes() -> None:
+    def dashes(tree: Tree, distribution: Distribution) -> None:
+        folder = f"/lib/modules/{distribution.kernel.version}"
+        for path in tree.match(f"/usr{folder}/kernel/*/virtio_*"):
+            tree.nodes[path.replace("virtio_", "virtio-")] = tree.nodes.pop(path)
+        tree.replace(f"{folder}/modules.dep", "virtio_", "virtio-")
+        tree.remove(f"/boot/config-{distribution.kernel.version}")
+
+    with cache.scratch() as folder:
+        build(folder / "disk.raw", DISTRIBUTIONS["centos-7"], dashes)
+        report = judge(folder / "disk.raw", REQUEST)
+    assert report.verdict == "pass"
