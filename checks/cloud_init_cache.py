@@ -72,7 +72,7 @@ def cache(image: Image) -> Iterator[Outcome]:
                 f"{STATE}/seed 中的数据会被当作实例的配置。",
             ),
             *_shown((*found.state, *found.seed)),
-            remedy=in_guest(f"rm -rf {STATE}"),
+            remedy=in_guest("rm -rf " + " ".join(found.removable)),
         )
     if found.network:
         faults += 1
@@ -103,6 +103,7 @@ def interfaces_faults(guest: LinuxGuest) -> Iterator[Outcome]:
     """/etc/network/interfaces as ref 05 has it, where ifupdown reads it; linux.network judges addresses."""
     if guest.release.family != "debian" or "ifupdown" not in guest.network.systems:
         return
+    from imgtool.guest.network import FIRST
     from imgtool.guest.network_ifupdown import sources
 
     if guest.network_disabled or not guest.tree.is_file(INTERFACES):
@@ -121,7 +122,7 @@ def interfaces_faults(guest: LinuxGuest) -> Iterator[Outcome]:
             )
         )
     for interface in guest.network.interfaces:
-        if interface.path == INTERFACES and interface.method == "dhcp":
+        if interface.path == INTERFACES and interface.method == "dhcp" and interface.covers(FIRST):
             wrong.append(
                 (
                     Text(

@@ -134,6 +134,11 @@ def faults_of(found: Network, interface: Interface, by_cloud_init: bool) -> Iter
     """What is wrong with an interface, as the end of a sentence that begins with its name."""
     from imgtool.guest.network import FIRST
 
+    if not interface.at_boot:
+        asked = not by_cloud_init and interface.method == "dhcp" and interface.covers(FIRST)
+        if asked and not interface.mac and not interface.virtual:
+            yield Text("is not brought up at boot", "启动时不会启用")
+        return
     if interface.virtual and interface.method != "static":
         return
     if interface.method == "static":
@@ -158,34 +163,22 @@ def faults_of(found: Network, interface: Interface, by_cloud_init: bool) -> Iter
             f"is bound to the hardware address {interface.mac[:60]} of the old machine",
             f"绑定了原机器的网卡地址 {interface.mac[:60]}",
         )
-    if not interface.is_pattern:
-        if interface.name != FIRST and found.keeps_eth0 is not False and _absent(interface.name):
-            yield Text(
-                "is an interface that is not there: the platform's is eth0", "该网卡不存在：平台的网卡为 eth0"
-            )
-        elif found.keeps_eth0 is False and not interface.mac and not by_cloud_init:
-            yield Text(
-                "is named, but names go by the slot (ens3) and will differ",
-                "以名称指定网卡，但网卡名由插槽决定（如 ens3），届时会不同",
-            )
-        elif (
-            found.keeps_eth0 is False
-            and interface.name != FIRST
-            and interface.at_boot
-            and interface.method == "dhcp"
-        ):
-            yield Text(
-                "is named by the old machine's slot, and will have another name",
-                "该名称由原机器的插槽决定，届时会不同",
-            )
-    if (
-        not interface.at_boot
-        and not by_cloud_init
-        and interface.method == "dhcp"
-        and interface.covers(FIRST)
-        and not interface.mac
-    ):
-        yield Text("is not brought up at boot", "启动时不会启用")
+    if interface.is_pattern:
+        return
+    if interface.name != FIRST and found.keeps_eth0 is not False and _absent(interface.name):
+        yield Text(
+            "is an interface that is not there: the platform's is eth0", "该网卡不存在：平台的网卡为 eth0"
+        )
+    elif found.keeps_eth0 is False and not interface.mac and not by_cloud_init:
+        yield Text(
+            "is named, but names go by the slot (ens3) and may differ",
+            "以名称指定网卡，但网卡名由插槽决定（如 ens3），届时可能不同",
+        )
+    elif found.keeps_eth0 is False and interface.name != FIRST and interface.method == "dhcp":
+        yield Text(
+            "is named by the old machine's slot, and may have another name",
+            "该名称由原机器的插槽决定，届时可能不同",
+        )
 
 
 def _absent(name: str) -> bool:

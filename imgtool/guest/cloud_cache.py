@@ -30,12 +30,21 @@ class CloudCache:
     """state: what of /var/lib/cloud is of one instance. seed: data that NoCloud takes for the platform's.
 
     instance: the ID of the instance it was, "" where that is not kept. network: generated network files.
+    scripts: those that someone put into /var/lib/cloud/scripts, and that every instance is to run.
     """
 
     state: tuple[str, ...] = ()
     seed: tuple[str, ...] = ()
     instance: str = ""
     network: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+
+    @property
+    def removable(self) -> tuple[str, ...]:
+        """What is to go: all of /var/lib/cloud, as ref 05 has it, unless someone's own scripts lie there."""
+        if not self.scripts:
+            return (STATE,)
+        return tuple(f"{STATE}/{name}" for name in ("instance", "instances", "data", "sem", "seed"))
 
 
 def read_cloud_cache(tree: Tree) -> CloudCache:
@@ -50,7 +59,8 @@ def read_cloud_cache(tree: Tree) -> CloudCache:
                 state += [f"{STATE}/{folder}/{name}" for name in tree.list(f"{STATE}/{folder}")]
     seed = tuple(path for path in tree.glob(f"{STATE}/seed/*/*") if tree.is_file(path))
     instance = (tree.text_if_there(f"{STATE}/data/instance-id", _LIMIT) or "").strip()[:80] if state else ""
-    return CloudCache(tuple(state), seed, instance, tuple(_network(tree)))
+    scripts = tuple(tree.glob(f"{STATE}/scripts/*/*")) if state or seed else ()
+    return CloudCache(tuple(state), seed, instance, tuple(_network(tree)), scripts)
 
 
 def _network(tree: Tree) -> list[str]:

@@ -130,7 +130,7 @@ def read_network(tree: Tree, services: Services, arguments: str, release: Releas
     keeps, naming = _naming(tree, arguments, release)
     return Network(
         systems=systems,
-        interfaces=tuple(interfaces[:MOST_INTERFACES]),
+        interfaces=tuple(it for it in interfaces[:MOST_INTERFACES] if it.name.partition(":")[0] != "lo"),
         renames=tuple(_renames(tree)),
         dhcp_by_default=_default(tree, systems),
         keeps_eth0=keeps,

@@ -55,11 +55,7 @@ def read_interfaces(tree: Tree) -> list[Interface]:
         # inet and inet6 of one interface are two stanzas
         if held is None or held.method in ("ipv6", "none"):
             joined[found.name, found.path] = replace(found, line=held.line) if held else found
-    return [
-        replace(it, inside=ports[it.name]) if it.name in ports else it
-        for it in joined.values()
-        if it.name != "lo"
-    ]
+    return [replace(it, inside=ports[it.name]) if it.name in ports else it for it in joined.values()]
 
 
 class _Reader:

@@ -94,3 +94,20 @@ def test_without_ifupdown_nobody_reads_that_file() -> None:
 
 def test_a_forced_import_has_no_cache_to_judge() -> None:
     assert levels(cache, cloud({"/var/lib/cloud/data/x": ""}, force_import=True)) == ["not judged"]
+
+
+def test_scripts_that_someone_put_there_stay() -> None:
+    files = {
+        "/var/lib/cloud/data/instance-id": "i-0abc\n",
+        "/var/lib/cloud/scripts/per-boot/tune.sh": "#!/bin/sh\n",
+    }
+    command = remedy(only(cache, cloud(files))).splitlines()[-1]
+    assert "/var/lib/cloud/instances" in command
+    assert "/var/lib/cloud " not in f"{command} "
+    assert "scripts" not in command
+
+
+def test_another_card_in_interfaces_is_left_to_the_rule_on_the_network() -> None:
+    assert levels(
+        cache, cloud({**IFUPDOWN, INTERFACES: ASKED + "auto ens192\niface ens192 inet dhcp\n"})
+    ) == ["kept"]

@@ -219,3 +219,27 @@ def test_an_interface_that_nobody_brings_up_is_told() -> None:
 
 def test_an_unknown_init_is_undecided() -> None:
     assert levels(network, image(without=["/sbin/init", "/lib/systemd/systemd"])) == ["undecided"]
+
+
+def test_what_is_not_brought_up_does_no_harm() -> None:
+    files = {f"{IFCFG}ens224": "DEVICE=ens224\nBOOTPROTO=none\nIPADDR=10.9.8.7\nONBOOT=no\n"}
+    assert levels(network, guest(DHCP["ifcfg"], files)) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            **IFUPDOWN,
+            INTERFACES: "auto eth0 lo:0\niface eth0 inet dhcp\niface lo:0 inet static\n address 10.0.0.9\n",
+        },
+        {
+            **NETPLAN,
+            PLAN: plan("lo", "addresses: [10.0.0.9/32]"),
+            "/etc/netplan/02.yaml": plan("eth0", "dhcp4: true"),
+        },
+    ],
+    ids=["ifupdown", "netplan"],
+)
+def test_an_address_of_the_loopback_interface_is_the_guests_own_affair(files: dict[str, Any]) -> None:
+    assert levels(network, image(files)) == ["kept"]

@@ -9,12 +9,12 @@ from imgtool.repair.registration import Work, fix
 @fix("linux.cloud-init.cache")
 def forget(work: Work) -> None:
     """The state, the generated network files, and /etc/network/interfaces as the reference has it."""
-    from imgtool.guest.cloud_cache import STATE
-
     draft, guest = work.draft, work.guest
     found = guest.cloud_cache
     if found.state or found.seed:
-        draft.remove(STATE)
+        for path in found.removable:
+            if guest.tree.glob(path):
+                draft.remove(path)
     for path in found.network:
         draft.remove(path)
     if any(outcome.kind == "broken" for outcome in rules.interfaces_faults(guest)):
