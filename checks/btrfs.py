@@ -44,7 +44,7 @@ def absent_subvolume(guest: LinuxGuest, entry: FstabEntry) -> Outcome | None:
         *_listed(filesystem),
         severity=None if waits else Severity.WARNING,
         remedy=Text.same(f"sed -i '{entry.line}s/^/#/' /etc/fstab"),
-        fixable=False,
+        fixable=entry.mount_point != "/",
     )
 
 

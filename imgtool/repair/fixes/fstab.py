@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.checks import fstab as rules
+from imgtool.checks.btrfs import absent_subvolume
+from imgtool.checks.fstab import PATH
+from imgtool.guest import fstab_lines as lines
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.text import Text
 
@@ -27,14 +29,14 @@ def with_lines(text: str, changed: dict[int, str | None]) -> str:
 
 def change(work: Work, changed: dict[int, str | None]) -> None:
     """Write the lines into the guest's fstab."""
-    work.draft.edit(rules.PATH, lambda text: with_lines(text, changed))
+    work.draft.edit(PATH, lambda text: with_lines(text, changed))
 
 
 @fix("linux.fstab.data-disk")
 def comment_out(work: Work) -> None:
     """The lines of other disks become comments."""
     guest = work.guest
-    found = [entry for entry in guest.fstab if not entry.problems and rules.of_other_disk(guest, entry)]
+    found = [entry for entry in guest.fstab if not entry.problems and lines.of_other_disk(guest, entry)]
     change(work, dict.fromkeys((entry.line for entry in found), None))
 
 
@@ -47,12 +49,12 @@ def name_by_uuid(work: Work) -> None:
     changed: dict[int, str | None] = {}
     unknown: list[FstabEntry] = []
     for entry in guest.fstab:
-        if entry.problems or not rules.by_passing_name(guest, entry):
+        if entry.problems or not lines.by_passing_name(guest, entry):
             continue
-        there = guest.root.volume if entry.mount_point == "/" else rules.resolved(guest, entry)
+        there = guest.root.volume if entry.mount_point == "/" else lines.resolved(guest, entry)
         name = best_name(there) if there is not None else None
         if name is not None:
-            changed[entry.line] = rules.line_of(entry, name)
+            changed[entry.line] = lines.line_of(entry, name)
         elif entry.mandatory or entry.is_swap:
             unknown.append(entry)
     change(work, changed)
@@ -70,10 +72,10 @@ def mend_lines(work: Work) -> None:
     """Lines that can't be read, and lines for what is not on this image."""
     guest = work.guest
     changed = dict(_lines(guest))
-    lacking = rules.lacks_root_line(guest)
-    right = rules.right_root_line(guest)
+    lacking = lines.lacks_root_line(guest)
+    right = lines.right_root_line(guest)
     if lacking and right:
-        work.draft.edit(rules.PATH, lambda text: f"{text.rstrip(chr(10))}\n{right}\n".lstrip("\n"))
+        work.draft.edit(PATH, lambda text: f"{text.rstrip(chr(10))}\n{right}\n".lstrip("\n"))
     change(work, changed)
 
 
@@ -81,15 +83,24 @@ def _lines(guest: LinuxGuest) -> Iterator[tuple[int, str | None]]:
     """What becomes of which line; None: a comment."""
     for entry in guest.fstab:
         if entry.problems or entry.remarks:
-            yield entry.line, rules.mended_line(guest, entry)
-    wrong, doubled = rules.wrong_root_lines(guest)
-    right = rules.right_root_line(guest)
+            yield entry.line, lines.mended_line(guest, entry)
+    wrong, doubled = lines.wrong_root_lines(guest)
+    right = lines.right_root_line(guest)
     for entry in wrong[:1]:
         yield entry.line, right
     yield from _commented((*wrong[1:], *doubled))
-    for entry in rules.absent(guest):
-        yield entry.line, rules.line_instead(guest, entry)
-    yield from _commented(rules.host_shares(guest))
+    for entry in lines.absent(guest):
+        yield entry.line, lines.line_instead(guest, entry)
+    yield from _commented(lines.host_shares(guest))
+    yield from _commented(it for it in guest.fstab if _is_on_no_subvolume(guest, it))
+
+
+def _is_on_no_subvolume(guest: LinuxGuest, entry: FstabEntry) -> bool:
+    """The line mounts a subvolume that its btrfs does not have; the root's own line is left alone."""
+    if entry.problems or entry.mount_point == "/":
+        return False
+    judged = absent_subvolume(guest, entry)
+    return judged is not None and judged.kind == "broken"
 
 
 def _commented(entries: Iterable[FstabEntry]) -> Iterator[tuple[int, None]]:
