@@ -16,7 +16,7 @@ from imgtool.rehearsal.metadata import MetadataService
 from imgtool.rehearsal.picture import text_mode
 from imgtool.rehearsal.qmp import EmulatorFailed
 from imgtool.rehearsal.setting import NoRoom
-from imgtool.rehearsal.signs import Sign
+from imgtool.rehearsal.signs import NO_START, SILENT_AFTER, Sign
 from imgtool.rehearsal.watch import Sighting, Watch
 from imgtool.text import Text
 
@@ -224,7 +224,7 @@ class BootWatch:
         silence = age - self._silent_since
         if "kernel" not in watch.reached and silence > self._patience.menu and watch.menu is not None:
             return Ending("menu", watch.menu)
-        if silence > self._patience.silence and self._never_starts():
+        if silence > self._patience.silence and any(map(self._broken, self._explaining_silence())):
             return Ending("silent", age)
         return Ending("timeout", age) if age > self._patience.boot else None
 
@@ -238,8 +238,9 @@ class BootWatch:
         agreed = any(self._broken(rule) for rule in _NO_FIRST_BOOT)
         return (agreed and silence > self._patience.agreed) or since_login > self._patience.first_boot
 
-    def _never_starts(self) -> bool:
-        return not self.watch.reached.keys() - {"firmware"} and any(map(self._broken, _NO_START))
+    def _explaining_silence(self) -> tuple[str, ...]:
+        """The rules that explain why nothing comes after the stage that was reached last."""
+        return SILENT_AFTER.get(self.watch.furthest, NO_START)
 
     def _ask(self, question: str) -> None:
         """Ask a shell that stands open what the guest sees of its disks."""
@@ -257,11 +258,4 @@ _NO_FIRST_BOOT = (
     "linux.cloud-init.enabled",
     "linux.cloud-init.datasource",
     "linux.force-import.script",
-)
-_NO_START = (
-    "disk.partition-table",
-    "disk.boot-mode",
-    "disk.root",
-    "linux.bootloader",
-    "linux.kernel",
 )

@@ -24,12 +24,12 @@ _MOVES = re.compile(r"\x1b\[(?:[0-9]*;[0-9]*)?[Hf]")  # to a place on the screen
 
 
 class Console:
-    """Lines as they come. `partial` is what stands after the end of the last: where a prompt waits."""
+    """Lines as they come, and what stands after the last one."""
 
     def __init__(self, log: Path | None = None) -> None:
         """log: also written there, as it comes, up to LONGEST_LOG. Raises UsageError when it can't be."""
         self.received = 0  # bytes
-        self.partial = ""
+        self._open = ""
         self._kept: deque[str] = deque(maxlen=KEPT_LINES)
         self._log = _open(log) if log else None
         self._logged = 0
@@ -43,21 +43,26 @@ class Console:
             part = part[-_TAIL_BYTES:]  # only so that its end can be shown
         text, self._rest = _decoded(self._rest + part)
         text = _CONTROLS.sub("", _ESCAPES.sub("", _MOVES.sub("\n", text)))
-        *lines, self.partial = (self.partial + text.replace("\r\n", "\n")).split("\n")
-        self.partial = self.partial[-LONGEST_LINE:]
+        *lines, self._open = (self._open + text.replace("\r\n", "\n")).split("\n")
+        self._open = self._open[-LONGEST_LINE:]
         shown = [clean for line in lines if (clean := _overwritten(line)) != ""]
         self._kept.extend(shown)
         return shown
 
     def restart(self) -> None:
         """Begin anew with another power-on; the log goes on."""
-        self.received, self.partial, self._rest = 0, "", b""
+        self.received, self._open, self._rest = 0, "", b""
         self._kept.clear()
 
     @property
     def flooded(self) -> bool:
         """Whether it said more than any boot has to say."""
         return self.received > FLOOD
+
+    @property
+    def partial(self) -> str:
+        """What stands after the end of the last line: where a prompt waits, or a progress display goes on."""
+        return self._open.rstrip("\r").rsplit("\r", 1)[-1]
 
     def tail(self, count: int) -> list[str]:
         """The last lines, what stands after them included."""

@@ -8,6 +8,7 @@ from imgtool.rehearsal.boot_watch import Ending
 from imgtool.rehearsal.handed_over import handed_over
 from imgtool.rehearsal.naming import Naming
 from imgtool.rehearsal.observed import Observed
+from imgtool.rehearsal.signs import NO_START, SILENT_AFTER
 from imgtool.rehearsal.stages import STAGES
 from imgtool.rehearsal.watch import Seen
 from imgtool.rules import Finding, Rule, Severity, Status
@@ -22,7 +23,6 @@ _LOOK = Text(
     "请查看截图和控制台末尾输出；启动较慢时可用 --timeout 延长时限。",
 )
 _EXPLAINED_BY = {
-    "silent": ("disk.partition-table", "disk.boot-mode", "linux.bootloader", "linux.kernel"),
     "menu": ("linux.bootloader",),
     "loop": ("windows.virtio.storage", "windows.boot"),
 }
@@ -113,6 +113,8 @@ def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
         return naming.sighted(ending.sighting, name, partitions=first.partitions)
     stage = STAGES[name]
     rules = _EXPLAINED_BY.get(ending.kind, ())
+    if ending.kind == "silent":
+        rules = SILENT_AFTER.get(watch.furthest, NO_START)
     rule = next((it for it in rules if naming.is_broken(it)), stage.rule)
     if ending.kind in ("off", "loop", "timeout") and not naming.is_broken(rule):
         rule = stage.id  # nothing shows that it was this
@@ -151,8 +153,8 @@ def _how_it_ended(ending: Ending) -> Text:
             f"启动菜单自加电 {within} 起一直等待人工选择。",
         ),
         "silent": Text(
-            f"Nothing happens after the firmware handed over; given up after {within}.",
-            f"固件交出控制权后没有任何动静，{within} 后放弃等待。",
+            f"Nothing more comes of the boot; given up {within} after power-on.",
+            f"启动过程再无任何动静；加电 {within} 后放弃等待。",
         ),
     }.get(ending.kind, Text("The boot did not come this far.", "启动未到达该阶段。"))
 

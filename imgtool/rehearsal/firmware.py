@@ -65,7 +65,7 @@ def _described(path: Path, architecture: Architecture) -> Firmware | None:
             if target["architecture"] == architecture
             for machine in target["machines"]
         ]
-        wanted = "pc-q35-9.0" if architecture == "x86_64" else "virt-9.0"
+        wanted = "pc-i440fx-9.0" if architecture == "x86_64" else "virt-9.0"
         if (
             "uefi" not in told["interface-types"]
             or _UNWANTED & set(told["features"])

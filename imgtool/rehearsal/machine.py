@@ -90,7 +90,7 @@ def command_line(machine: Machine, lines: Lines) -> list[str]:
 
 def _board(machine: Machine) -> Iterator[str]:
     arm = machine.architecture == "aarch64"
-    board = "virt" if arm else ("q35" if machine.mode == "uefi" else "pc")
+    board = "virt" if arm else "pc"
     yield from ("-machine", board)
     if machine.kvm:
         yield from ("-accel", "kvm", "-cpu", "host")

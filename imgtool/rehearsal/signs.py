@@ -36,6 +36,15 @@ CLOUD_INIT_RULES = (
     "linux.cloud-init.datasource",
     "linux.cloud-init.modules",
 )
+NO_START = ("disk.partition-table", "disk.boot-mode", "disk.root", "linux.bootloader", "linux.kernel")
+# dracut waits for minutes without a word: what explains a silence after each stage.
+SILENT_AFTER = {
+    "": NO_START,
+    "firmware": NO_START,
+    "loader": BOOT_RULES,
+    "kernel": ROOT_RULES,
+    "root": MOUNT_RULES,
+}
 
 
 @dataclass(frozen=True)

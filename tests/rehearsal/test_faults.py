@@ -74,7 +74,7 @@ def failures(report: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "rule", "words"),
     [
-        ("never", "disk.partition-table", "Nothing happens"),
+        ("never", "disk.partition-table", "Nothing more comes"),
         ("reboots", "rehearsal.loader", "restarts over and over"),
         ("powers-off", "rehearsal.loader", "powered itself off"),
         ("floods", "rehearsal.loader", "had still not come this far"),

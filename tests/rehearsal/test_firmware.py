@@ -11,7 +11,7 @@ from imgtool.errors import MachineLacks
 from imgtool.rehearsal import firmware
 
 
-def described(folder: Path, name: str, features: list[str], machine: str = "pc-q35-*") -> None:
+def described(folder: Path, name: str, features: list[str], machine: str = "pc-i440fx-*") -> None:
     for file in ("code", "vars"):
         (folder / f"{name}.{file}").write_bytes(b"\0" * 16)
     mapping = {
