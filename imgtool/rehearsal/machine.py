@@ -140,7 +140,9 @@ def _disk(machine: Machine) -> Iterator[str]:
     if machine.architecture == "aarch64":
         yield from ("-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=cd")
     else:
-        yield from ("-device", "ide-cd,drive=cd")
+        # OVMF switches an IDE port on only when it looks there for something to boot, and Linux's ata_piix
+        # leaves a port alone that is off.
+        yield from ("-device", "ide-cd,drive=cd" + (",bootindex=1" if machine.mode == "uefi" else ""))
 
 
 def _network(machine: Machine) -> Iterator[str]:
