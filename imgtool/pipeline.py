@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgtool.records import dataclass, field
 from imgtool.steps.judging import Check, Recheck
-from imgtool.steps.making import Convert, Fix, Rehearse
+from imgtool.steps.making import Convert, Fix, Rehearse, Unpack, must_be_unpacked
 from imgtool.steps.sending import Account, Console, DryRun, Import, Tidy, Upload, Wait
 from imgtool.steps.step import Order, Result, Run, Step, file_identity
 
@@ -59,6 +59,8 @@ def steps_for(order: Order) -> list[Step]:
     steps: list[Step] = [Check(), Fix(), Convert(), Recheck()]
     if order.target == "data-disk" or not order.fix:
         steps.remove(steps[1])
+    if must_be_unpacked(order):
+        steps.insert(0, Unpack())
     if order.rehearse and order.target != "data-disk":
         steps.append(Rehearse())
     steps += [Account(), Upload()]

@@ -27,6 +27,9 @@ _WHERE = (
         "--ca-bundle", metavar="FILE", help="Certificates to trust, of a deployment with a CA of its own."
     ),
 )
+_RETRIES = (
+    click.option("--retries", metavar="N", help="Try again so often what may be tried again; 5 by default."),
+)
 _S3 = (click.option("--s3-endpoint", metavar="URL", help="Where an S3 that is not AWS is."),)
 _CVM = (click.option("--cvm-endpoint", metavar="HOST", help="Where the CVM API is."),)
 _SPEED = (
@@ -37,17 +40,17 @@ _SPEED = (
 
 def storage(command: Command) -> Command:
     """Where the storage is, and how fast to send."""
-    return _added(command, _WHERE + _S3 + _SPEED)
+    return _added(command, _WHERE + _S3 + _SPEED + _RETRIES)
 
 
 def api(command: Command) -> Command:
     """Where storage and API are."""
-    return _added(command, _WHERE + _CVM)
+    return _added(command, _WHERE + _CVM + _RETRIES)
 
 
 def everything(command: Command) -> Command:
     """Where storage and API are, and how fast to send."""
-    return _added(command, _WHERE + _CVM + _SPEED)
+    return _added(command, _WHERE + _CVM + _SPEED + _RETRIES)
 
 
 def _added(command: Command, options: tuple[Callable[[Command], Command], ...]) -> Command:

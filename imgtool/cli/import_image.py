@@ -73,15 +73,16 @@ def command(
         )
     where = {
         key: given.pop(key)
-        for key in ("region", "cos_endpoint", "cos_connect", "scheme", "ca_bundle", "cvm_endpoint")
+        for key in ("region", "cos_endpoint", "cos_connect", "scheme", "ca_bundle", "cvm_endpoint", "retries")
     }
     settings = cloud_options.settings_of(where)
     require("tencentcloud", "cloud")
     from imgtool.cloud.cvm import Cvm
+    from imgtool.cloud.settings import patience_of
 
     keys = credentials()
     link = _link(url, settings, keys)
-    cvm = Cvm(settings, keys)
+    cvm = Cvm(settings, keys, patience_of(settings))
     if snapshot_size is not None:
         result = _snapshot(cvm, name, snapshot_size, link, given)
     else:
@@ -99,7 +100,8 @@ def _link(url: str, settings: Settings, keys: Any) -> Any:
     """() -> a link to fetch. Raises UsageError for what is none, Refusal for an object that is not there."""
     from imgtool.cloud.address import address
     from imgtool.cloud.failures import CloudFailure
-    from imgtool.cloud.retry import Patience, retried
+    from imgtool.cloud.retry import retried
+    from imgtool.cloud.settings import patience_of
     from imgtool.cloud.store import store_for
     from imgtool.errors import UsageError
 
@@ -113,7 +115,7 @@ def _link(url: str, settings: Settings, keys: Any) -> Any:
             )
         )
     store = store_for(address(url), settings, keys)
-    if retried(store.stored, Patience()) is None:
+    if retried(store.stored, patience_of(settings)) is None:
         raise CloudFailure(
             Text(en=f"There is no object {url}. Upload it first.", zh=f"对象 {url} 不存在。请先上传。")
         )

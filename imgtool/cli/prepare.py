@@ -126,16 +126,8 @@ def command(
 
 
 _SETTINGS = (
-    *(
-        "region",
-        "cos_endpoint",
-        "cos_connect",
-        "scheme",
-        "ca_bundle",
-        "cvm_endpoint",
-        "part_size",
-        "limit_rate",
-    ),
+    *("region", "cos_endpoint", "cos_connect", "scheme", "ca_bundle", "cvm_endpoint"),
+    *("part_size", "limit_rate", "retries"),
 )
 
 
@@ -145,7 +137,7 @@ def _order(
     """What is asked for, looked over before anything is done. Raises UsageError."""
     from imgtool.cloud.address import address
     from imgtool.cloud.importing import require_name
-    from imgtool.cloud.settings import byte_count, byte_rate
+    from imgtool.cloud.settings import byte_count, byte_rate, patience_of
     from imgtool.errors import UsageError
     from imgtool.profiles import load_profile
     from imgtool.repair.registration import Wishes
@@ -186,6 +178,7 @@ def _order(
             cloudbase_init=given["cloudbase_init"],
             cloud_init_packages=given["cloud_init_packages"],
         ),
+        patience=patience_of(settings),
         debug=given["debug"],
     )
 
@@ -236,7 +229,7 @@ def _run(session: Session, order: Order, settings: Settings, journal: Any, yes: 
         found = key()
         from imgtool.cloud.cvm import Cvm
 
-        return Cvm(settings, found)
+        return Cvm(settings, found, order.patience)
 
     return Run(
         order=order,
@@ -300,10 +293,11 @@ def _show_plan(session: Session, order: Order, settings: Settings, out: Any) -> 
     from imgtool.report.phrases import size
     from imgtool.report.visible import cells
     from imgtool.steps.estimate import estimates
+    from imgtool.steps.making import must_be_unpacked
 
     with Image(order.image, order.profile, Options(order.target)) as image:
         facts, _ = facts_of(image)
-        if facts["virtual_size"] is None:
+        if facts["virtual_size"] is None and not must_be_unpacked(order):
             image.disk.blocks  # noqa: B018 - says why it can't be read
     place = address(order.address)
     host = f"{place.bucket}.{settings.cos_endpoint}" if settings.cos_endpoint else ""

@@ -66,7 +66,7 @@ def command(
     from imgtool.cli.output import Output
     from imgtool.cloud.address import address
     from imgtool.cloud.journal import Journal, discard
-    from imgtool.cloud.settings import byte_count, byte_rate
+    from imgtool.cloud.settings import byte_count, byte_rate, patience_of
     from imgtool.cloud.store import store_for
     from imgtool.cloud.upload import Request, abandon, upload
     from imgtool.convert.progress import shown_on_terminal
@@ -79,6 +79,7 @@ def command(
         threads=threads,
         limit_rate=byte_rate(settings.limit_rate) if settings.limit_rate else 0,
         public=public_read,
+        patience=patience_of(settings),
     )
     store = store_for(place, settings)
     path = journal or journal_of(image, str(place))

@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from imgtool.cloud.retry import Patience
 from imgtool.errors import UsageError
 from imgtool.text import Text
 
@@ -35,7 +36,7 @@ class Settings:
     address to
     connect to instead of what the host name resolves to. cvm_endpoint: host, with a port where it has one.
     scheme: https or http. ca_bundle: a file of certificates to trust. bandwidth: bytes a second, for
-    estimates.
+    estimates. retries: how often to try again what may be tried again.
     """
 
     region: str = ""
@@ -49,6 +50,7 @@ class Settings:
     limit_rate: str = ""
     part_size: str = ""
     bandwidth: str = ""
+    retries: str = ""
 
     def require_region(self) -> str:
         """The region. Raises UsageError when none is given."""
@@ -61,6 +63,20 @@ class Settings:
                 )
             )
         return self.region
+
+
+def patience_of(found: Settings) -> Patience:
+    """How patient this run is. Raises UsageError."""
+    if not found.retries:
+        return Patience()
+    if not found.retries.isdecimal() or not 0 <= int(found.retries) <= 100:
+        raise UsageError(
+            Text(
+                en=f"retries is a number from 0 to 100, not {found.retries!r}.",
+                zh=f"retries 须为 0 到 100 的数字，而不是 {found.retries!r}。",
+            )
+        )
+    return Patience(attempts=int(found.retries) + 1)
 
 
 def settings(given: Mapping[str, str | None] | None = None, env: Mapping[str, str] | None = None) -> Settings:

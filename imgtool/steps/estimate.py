@@ -40,11 +40,12 @@ def estimates(
         if facts["format"] == "qcow2" and data < (facts["virtual_size"] or 0) // 8
         else int(data * COMPRESSED)
     )
-    virtual = int(facts["virtual_size"] or 0)
+    virtual = int(facts["virtual_size"] or data)
     sent = None if bandwidth is None else packed / bandwidth
     told: dict[str, tuple[int | None, float | None]] = {
         "check": (None, 0.3),
         "recheck": (None, 0.3),
+        "unpack": (data, 1.0 + data / CONVERT_RATE),
         "fix": (None, 2.0),
         "convert": (data, 1.0 + data / CONVERT_RATE),
         "rehearse": (None, BOOT),

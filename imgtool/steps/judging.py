@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgtool.steps.step import Halt, Result, Run, file_identity
+from imgtool.steps.step import Halt, Result, Run
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ class Check:
     def inputs(self, run: Run) -> Any:
         order = run.order
         judged = [order.target, order.profile.name, order.boot_mode, order.force_import]
-        return [file_identity(order.image), *judged]
+        return [run.source_identity, *judged]
 
     def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
         return True
 
     def do(self, run: Run) -> Result:
-        report = judged(run, run.order.image)
+        report = judged(run, run.source)
         run.reports[self.name] = report
         if report.lacks is not None:
             from imgtool.errors import CannotRead

@@ -12,12 +12,46 @@ from typing import TYPE_CHECKING, Any, cast
 from imgtool.convert.output import shown
 from imgtool.errors import CannotRead
 from imgtool.steps.judging import judged, request_of
-from imgtool.steps.step import Halt, Result, Run, file_identity
+from imgtool.steps.step import Halt, Order, Result, Run, file_identity
 from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
     from imgtool.repair.plan import Plan
+
+
+def must_be_unpacked(order: Order) -> bool:
+    """Whether an image is an archive, or of a format that can be converted and not judged (VHDX, VDI,
+    QED).
+    """
+    from imgtool.convert.archives import ARCHIVES
+    from imgtool.disk.commands import QEMU_NAMES
+    from imgtool.disk.probe import probe
+
+    kind = probe(order.image).format
+    return kind in ARCHIVES or (kind in QEMU_NAMES and kind not in order.profile.image.formats)
+
+
+class Unpack:
+    """Take the image out of an archive, or out of a format that the rules can't look into."""
+
+    name = "unpack"
+    title = Text("Unpack the image", "解出镜像")
+
+    def inputs(self, run: Run) -> Any:
+        return file_identity(run.order.image)
+
+    def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
+        return run.begun or file_identity(run.unpacked) == result["identity"]
+
+    def do(self, run: Run) -> Result:
+        from imgtool.convert.engine import Request, convert
+
+        request = Request(to="qcow2", force=True)
+        done = convert(run.order.image, run.unpacked, request, run.order.profile, run.progress)
+        for note in done.notes:
+            run.say(note)
+        return {"identity": file_identity(run.unpacked), "format": done.source_format}
 
 
 class Fix:
@@ -35,7 +69,7 @@ class Fix:
     def do(self, run: Run) -> Result:
         if not run.results["check"]["errors"] and run.results["check"]["verdict"] == "pass":
             return {"steps": 0}
-        plan = planned(run, run.order.image)
+        plan = planned(run, run.source)
         from imgtool.repair.report import plan_lines
         from imgtool.report.text import plain
         from imgtool.rules import verdict
@@ -46,13 +80,15 @@ class Fix:
             for language in ("en", "zh")
         }
         run.say(Text(shown["en"], shown["zh"]))
-        if verdict(plan.expected) != "pass":
+        expected = verdict(plan.expected)
+        if expected != "pass":
             left = ", ".join(dict.fromkeys(it.finding.id for it in plan.unmended)) or "?"
             raise Halt(
                 Text(
                     en=f"What is wrong can't all be mended from here: {left}. See the reasons above.",
                     zh=f"存在无法自动修复的问题：{left}。原因见上。",
-                )
+                ),
+                verdict=expected,
             )
         if plan.steps and not run.agree():
             raise Halt(
@@ -71,7 +107,7 @@ class Convert:
     title = Text("Make a compressed qcow2", "生成压缩的 qcow2")
 
     def inputs(self, run: Run) -> Any:
-        return [file_identity(run.order.image), run.results["fix"]["steps"], run.order.profile.name]
+        return [run.source_identity, run.results["fix"]["steps"], run.order.profile.name]
 
     def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
         return run.begun or file_identity(run.product) == result["identity"]
@@ -84,9 +120,9 @@ class Convert:
         if run.results["fix"]["steps"]:
             from imgtool.repair.apply import apply
 
-            plan = planned(run, order.image)
+            plan = planned(run, run.source)
             done = apply(
-                order.image,
+                run.source,
                 run.product,
                 plan,
                 request=request,
@@ -95,7 +131,7 @@ class Convert:
                 progress=run.progress,
             ).converted
         else:
-            done = convert(order.image, run.product, request, order.profile, run.progress)
+            done = convert(run.source, run.product, request, order.profile, run.progress)
         for note in done.notes:
             run.say(note)
         return {

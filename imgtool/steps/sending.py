@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imgtool.cloud.failures import Refusal, Unreachable
-from imgtool.cloud.retry import Patience, retried
+from imgtool.cloud.retry import retried
 from imgtool.steps.step import Halt, Result, Run
 from imgtool.text import Text
 
@@ -26,7 +26,7 @@ class Account:
     def do(self, run: Run) -> Result:
         from imgtool.cloud.importing import require_free
 
-        retried(run.store.check_bucket, Patience())
+        retried(run.store.check_bucket, run.order.patience)
         if run.order.target == "import":
             self._remove_failed(run)
             if asked(run) is None:
@@ -56,7 +56,7 @@ class Upload:
     def holds(self, run: Run, result: Mapping[str, Any]) -> bool:
         if run.begun:
             return True
-        found = retried(run.store.stored, Patience())
+        found = retried(run.store.stored, run.order.patience)
         return found is not None and found.size == result["size"] and found.crc64 in (None, result["crc64"])
 
     def do(self, run: Run) -> Result:
@@ -64,7 +64,9 @@ class Upload:
 
         order = run.order
         public = order.public_read or order.target == "migrate"
-        request = Request(part_size=order.part_size, limit_rate=order.limit_rate, public=public)
+        request = Request(
+            part_size=order.part_size, limit_rate=order.limit_rate, public=public, patience=order.patience
+        )
         done = upload(run.product, run.store, request, run.journal, run.progress)
         return {
             "address": done.address,
@@ -232,7 +234,7 @@ class Tidy:
         keep = run.order.keep_object or run.order.target != "import"
         if not keep:
             try:
-                retried(run.store.delete, Patience())
+                retried(run.store.delete, run.order.patience)
             except (Refusal, Unreachable) as error:
                 said = error.statement()
                 run.say(
@@ -241,7 +243,7 @@ class Tidy:
                         zh=f"未能删除 {run.order.address}，请自行删除。{said.zh}",
                     )
                 )
-        for path in (run.product, run.order.folder / "console.log"):
+        for path in (run.product, run.unpacked, run.order.folder / "console.log"):
             path.unlink(missing_ok=True)
         return {"object_kept": keep}
 

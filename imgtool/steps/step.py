@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from imgtool.cloud.retry import Patience
 from imgtool.errors import ImgtoolError
 from imgtool.records import dataclass, field
 from imgtool.text import Text
@@ -49,6 +50,7 @@ class Order:
     limit_rate: int = 0
     part_size: int | None = None
     wishes: Wishes | None = None
+    patience: Patience = field(default_factory=Patience)
     debug: bool = False
 
 
@@ -88,6 +90,22 @@ class Run:
         return self._cvm
 
     @property
+    def source(self) -> Path:
+        """The image to work on: the one that was given, or what was in the archive that was given."""
+        return self.unpacked if self.results.get("unpack", {}).get("identity") else self.order.image
+
+    @property
+    def source_identity(self) -> list[int] | None:
+        """What tells that image's content; it may be gone once the cloud has it."""
+        found: list[int] | None = self.results.get("unpack", {}).get("identity")
+        return found or file_identity(self.order.image)
+
+    @property
+    def unpacked(self) -> Path:
+        """Where the content of an archive goes."""
+        return self.order.folder / "unpacked.qcow2"
+
+    @property
     def product(self) -> Path:
         """The image that is uploaded: the converted one, in the run's folder."""
         return self.order.folder / "image.qcow2"
@@ -120,9 +138,14 @@ class Halt(ImgtoolError):
 
     exit_code = 1
 
-    def __init__(self, statement: Text, report: ImageReport | None = None) -> None:
+    def __init__(
+        self, statement: Text, report: ImageReport | None = None, verdict: str | None = None
+    ) -> None:
+        """verdict: the report's by default; `unknown` ends with 3."""
         super().__init__(statement.en)
         self._statement, self.report = statement, report
+        if (verdict or (report.verdict if report else "fail")) == "unknown":
+            self.exit_code = 3  # type: ignore[misc]
 
     def statement(self) -> Text:
         return self._statement

@@ -149,7 +149,7 @@ def test_an_import_whose_answer_was_lost_is_not_asked_for_twice(
 
 
 def test_two_runs_at_once_are_told_apart(sandbox: Sandbox, disk: Path, env: Env) -> None:
-    sandbox.faults.add("slow=400k")
+    sandbox.faults.add("slow=40k")
     first = start("prepare", disk, "--name", "web-01", env=env)
     try:
         while "Upload" not in (first.stderr.readline() if first.stderr else "Upload"):
@@ -195,6 +195,30 @@ def test_offline_migration_ends_with_a_public_object_and_the_console_s_steps(
     assert item is not None
     assert item.public
     assert "New instance migration" in done.stderr
+
+
+def test_an_archive_is_unpacked_first(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    packed = disk.with_name("export.tar.gz")
+    subprocess.run(["tar", "-czf", packed, "-C", disk.parent, disk.name], check=True)
+    done = prepare(packed, env, "--until", "convert", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert [step["name"] for step in json.loads(done.stdout)["steps"]][:2] == ["unpack", "check"]
+    done = prepare(packed, env)
+    assert done.returncode == 0, done.stderr
+    assert images(sandbox) == [("web-01", "NORMAL")]
+    assert sorted(path.name for path in packed.with_name("export.tar.gz.prepare").iterdir()) == ["journal"]
+    assert prepare(packed, env).returncode == 0
+    assert imgtool("prepare", packed, "--plan", env=env).returncode == 0
+
+
+def test_an_image_that_can_not_be_read_is_said(sandbox: Sandbox, tmp_path: Path, env: Env) -> None:
+    (tmp_path / "noise").write_bytes(b"QFI\xfb" + bytes(100))
+    for name in ("noise", "missing"):
+        done = prepare(tmp_path / name, env)
+        assert done.returncode in (1, 3), done.stderr
+        assert "Traceback" not in done.stderr
+        assert "internal error" not in done.stderr
+    assert sandbox.state.list_objects(sandbox.bucket) == []
 
 
 # -- imgtool import

@@ -104,6 +104,15 @@ def test_a_name_that_does_not_resolve_is_named(file: Path, env: Env) -> None:
     refused((done.returncode, done.stderr), "cvm.nowhere.invalid", "can't be resolved")
 
 
+def test_a_proxy_that_leads_nowhere_is_named(file: Path, env: Env) -> None:
+    nowhere = "http://127.0.0.1:9"
+    behind = {name: value for name, value in env.items() if name.lower() != "no_proxy"}
+    behind |= {"IMGTOOL_RETRIES": "0", "HTTP_PROXY": nowhere, "http_proxy": nowhere}
+    refused(upload(file, behind), "proxy", "HTTP_PROXY")
+    done = imgtool("import", "http://a.cos.b.c/x", "--name", "n", "--os-type", "Debian", env=behind)
+    refused((done.returncode, done.stderr), "proxy", "HTTP_PROXY")
+
+
 class _Answers(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.send_error(404)
@@ -199,14 +208,15 @@ def test_secrets_are_nowhere(sandbox: Sandbox, tmp_path: Path, env: Env) -> None
     disk = tiny_linux.make(tmp_path / "web.raw")
     said = []
 
-    def seen(*arguments: str | Path, given: Env = env) -> None:
-        done = imgtool(*arguments, "--debug", env=given)
+    def seen(*arguments: str | Path, given: Env | None = None) -> None:
+        done = imgtool(*arguments, "--debug", env=given or env)
         said.append(done.stderr)
         if arguments[0] != "upload":  # whose link is signed, and names the key's ID
             said.append(done.stdout)
         else:
             assert sandbox.keys.secret_key not in done.stdout
 
+    env = {**env, "IMGTOOL_RETRIES": "2"}
     token = {**env, "TENCENTCLOUD_TOKEN": "token-for-a-while"}
     wrong = {**env, "TENCENTCLOUD_SECRET_KEY": "k" * 31 + "9"}
     seen("prepare", disk, "--name", "one", "--until", "upload")
@@ -214,7 +224,7 @@ def test_secrets_are_nowhere(sandbox: Sandbox, tmp_path: Path, env: Env) -> None
     seen("upload", disk, TARGET)
     sandbox.faults.clear()
     sandbox.faults.add("drop@1*50")
-    seen("upload", disk, TARGET, given=env)
+    seen("upload", disk, TARGET)
     sandbox.faults.clear()
     for given in (wrong, token):
         seen("upload", disk, TARGET, given=given)
