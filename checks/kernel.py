@@ -150,6 +150,8 @@ def _without_initramfs(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> It
     """A kernel alone finds a root only by device name or PARTUUID, and only if it has the drivers built
     in."""
     modules = guest.modules(found)
+    if modules.option("INITRAMFS_SOURCE") == "y":
+        return  # it carries its own, as Container Linux's does
     root = next((word[5:] for word in entry.arguments.split() if word.startswith("root=")), "")
     by_itself = root.startswith(("PARTUUID=", "PARTLABEL=", "/dev/vd"))
     drivers = [modules.place(name) for name in ("virtio_blk", "virtio_pci")]

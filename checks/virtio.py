@@ -207,6 +207,8 @@ def _initramfs(
             *(f"{name}: built in" for name in wanted),
         )
     remedy = _rebuild(guest, kernel)
+    if not kernel.initrds and modules.option("INITRAMFS_SOURCE") == "y":
+        return _carried(guest, kernel, modules)
     if not kernel.initrds:
         return broken(
             Text(
@@ -260,6 +262,26 @@ def _initramfs(
         ),
         about,
         *here,
+    )
+
+
+def _carried(guest: LinuxGuest, kernel: Kernel, modules: KernelModules) -> Outcome:
+    """A kernel with an initramfs in it. CoreOS builds one for every machine, and no one changes it."""
+    evidence = f"{modules.config_source}: CONFIG_INITRAMFS_SOURCE"
+    if guest.release.family == "coreos":
+        return not_judged(
+            Text(
+                en=f"Kernel {kernel.version} carries the initramfs that CoreOS makes for every machine.",
+                zh=f"内核 {kernel.version} 内置 CoreOS 为所有机器制作的 initramfs。",
+            ),
+            evidence,
+        )
+    return undecided(
+        Text(
+            en=f"Kernel {kernel.version} carries its own initramfs, which this version does not read.",
+            zh=f"内核 {kernel.version} 内置 initramfs，此版本无法读取。",
+        ),
+        evidence,
     )
 
 

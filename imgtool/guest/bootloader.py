@@ -58,9 +58,11 @@ def read_bootloader(tree: Tree, disk: Disk) -> BootLoader:
     boot code is GRUB legacy's, menu.lst; else GRUB 2's, systemd-boot's, GRUB legacy's, extlinux's, as they
     are found.
     """
-    from imgtool.guest import extlinux, grub, grub_legacy, systemd_boot
+    from imgtool.guest import extlinux, grub, grub_legacy, memdisk, systemd_boot
     from imgtool.guest.boot_mode import read_boot_mode
 
+    if tree.is_file(memdisk.ARCHIVE):
+        return grub.read(tree, disk, memdisk.ARCHIVE, memdisk.configuration(tree))
     mode = read_boot_mode(disk)
     legacy = next((path for path in LEGACY if _has_entries(tree, path)), None)
     if legacy and mode.boot_code == "grub-legacy":

@@ -5,6 +5,7 @@ The next boot is an ordinary one: a `next_entry` set for one boot only and a `re
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -47,13 +48,17 @@ def parse_environment(text: str) -> dict[str, str]:
     return {name: value for name, equals, value in pairs if equals}
 
 
-def read(tree: Tree, disk: Disk, path: str) -> BootLoader:
-    """Follow the grub.cfg at a path of the tree. Raises CannotRead for one that GRUB could not read."""
-    return _Reading(tree, disk, path).loader()
+def read(tree: Tree, disk: Disk, path: str, text: str | None = None) -> BootLoader:
+    """Follow the grub.cfg at a path of the tree. Raises CannotRead for one that GRUB could not read.
+
+    text: what it says, where the path is that of an archive which holds it.
+    """
+    return _Reading(tree, disk, path, text).loader()
 
 
 class _Reading:
-    def __init__(self, tree: Tree, disk: Disk, path: str) -> None:
+    def __init__(self, tree: Tree, disk: Disk, path: str, text: str | None = None) -> None:
+        self.given = {path: text} if text is not None else {}
         self.tree = tree
         self.path = path
         self.devices = Devices(tree, disk)
@@ -86,6 +91,7 @@ class _Reading:
             "source": self._source,
             ".": self._source,
             "blscfg": self._blscfg,
+            "gptprio.next": self._gptprio,
         }
         run = Run(commands, variables, self.path)
         self._include(run, self.path)
@@ -170,7 +176,7 @@ class _Reading:
         self.files += 1
         if self.files > MOST_FILES:
             raise ScriptError(run.line, "too many files include each other", "相互包含的文件过多")
-        text = self.tree.text_if_there(path, LARGEST_CONFIG)
+        text = self.given.get(path) or self.tree.text_if_there(path, LARGEST_CONFIG)
         if text is None:
             self.problems.append(
                 Text(
@@ -205,7 +211,8 @@ class _Reading:
         return self.tree.is_file(place) and (option == "-f" or self.tree.stat(place).size > 0)
 
     def _search(self, run: Run, words: list[str]) -> bool:
-        option, variable, value, at = "", "root", "", 1
+        option, variable, at = "", "root", 1
+        plain: list[str] = []
         while at < len(words):
             word = words[at]
             if word in ("--fs-uuid", "-u"):
@@ -214,14 +221,18 @@ class _Reading:
                 option = "label"
             elif word in ("--file", "-f"):
                 option = "file"
+            elif word == "--part-label":  # of Container Linux's GRUB
+                option = "part-label"
             elif word.startswith(("--set=", "-s=")):
                 variable = word.partition("=")[2]
             elif word in ("--hint", "-h"):
                 at += 1
             elif not word.startswith("-"):
-                value = value or word
+                plain.append(word)
             at += 1
-        return self._found(run, option, value, variable)
+        if "--set" in words and len(plain) > 1:  # --set VARIABLE ... VALUE
+            variable, *plain = plain
+        return self._found(run, option, plain[0] if plain else "", variable)
 
     def _search_old(self, run: Run, words: list[str]) -> bool:
         option = {"search.fs_uuid": "uuid", "search.fs_label": "label"}.get(words[0], "file")
@@ -277,6 +288,18 @@ class _Reading:
 
     def _source(self, run: Run, words: list[str]) -> bool:
         return len(words) > 1 and self._include(run, self._place(run, words[1]))
+
+    def _gptprio(self, run: Run, words: list[str]) -> bool:
+        """Container Linux's choice among its /usr partitions: here the one that is mounted in the tree."""
+        usr = self.tree.mounts.get("/usr")
+        if usr is None or usr.partition is None:
+            return False
+        for option, variable in itertools.pairwise(words):
+            if option == "-u":
+                run.variables[variable] = usr.partition.uuid
+            elif option == "-d":
+                run.variables[variable] = self.devices.name_of(usr)
+        return True
 
     def _blscfg(self, run: Run, words: list[str]) -> bool:
         device = run.variables.get("boot") or run.variables.get("root", "")

@@ -49,7 +49,7 @@ class Devices:
         return None
 
     def search(self, option: str, value: str) -> str | None:
-        """What `search --fs-uuid`, `--label` or `--file` finds."""
+        """What `search --fs-uuid`, `--label`, `--part-label` or `--file` finds."""
         for volume in self.disk.volumes:
             signature = volume.signature
             if signature.type in ("", "LVM2_member", "linux_raid_member", "swap"):
@@ -57,6 +57,9 @@ class Devices:
             if (
                 (option == "uuid" and signature.uuid.lower() == value.lower())
                 or (option == "label" and signature.label == value)
+                or (
+                    option == "part-label" and volume.partition is not None and volume.partition.name == value
+                )
                 or (option == "file" and self._holds(volume, value))
             ):
                 return self.name_of(volume)

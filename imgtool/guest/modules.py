@@ -18,6 +18,7 @@ Value = Literal["y", "m", "n"]
 Place = Literal["builtin", "module", "absent", "unknown"]
 
 LARGEST_INDEX = 8 << 20
+_OWN_INITRAMFS = re.compile(r'^CONFIG_INITRAMFS_SOURCE="(?!")', re.MULTILINE)
 _OPTION = re.compile(r"^CONFIG_(\w+)=([ym])$", re.MULTILINE)
 _SUFFIX = re.compile(r"\.ko(?:\.(?:xz|zst|gz|bz2))?$")
 
@@ -80,8 +81,9 @@ def module_name(path: str) -> str:
 
 
 def parse_config(text: str) -> dict[str, str]:
-    """The options that are y or m."""
-    return dict(_OPTION.findall(text))
+    """The options that are y or m; INITRAMFS_SOURCE is y where the kernel carries an initramfs."""
+    own = {"INITRAMFS_SOURCE": "y"} if _OWN_INITRAMFS.search(text) else {}
+    return dict(_OPTION.findall(text)) | own
 
 
 def read_modules(tree: Tree, kernel: Kernel, budget: Budget | None = None) -> KernelModules:

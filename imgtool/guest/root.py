@@ -212,7 +212,12 @@ def _root(disk: Disk, volume: Volume, filesystem: Filesystem, holds: Holding, fo
     if holds.what == "windows":
         return Root("windows", Tree(filesystem, volume), volume)
     if holds.what == "linux":
-        return _with_mounts(disk, Tree(filesystem, volume), volume, found)
+        tree = Tree(filesystem, volume)
+        if volume.signature.label == COREOS_ROOT and not tree.exists("/usr/lib"):
+            split = next(_split_roots(disk, found), None)
+            if split is not None:
+                return split
+        return _with_mounts(disk, tree, volume, found)
     if holds.what == "ostree":
         try:
             deployed = ostree_deployment(Tree(filesystem, volume))
@@ -239,7 +244,8 @@ def _started_windows(disk: Disk, roots: list[Root]) -> list[Root]:
 
 
 def _split_roots(disk: Disk, found: _Found) -> Iterator[Root]:
-    """Container Linux keeps its system in a /usr volume and starts with a bare one, labelled ROOT."""
+    """Container Linux keeps its system in a /usr volume; the one labelled ROOT is bare at first and later
+    has links into /usr."""
     system = next(((volume, fs) for volume, fs, holds in found.opened if holds.what == "usr"), None)
     top = next(
         ((volume, fs) for volume, fs, _ in found.opened if volume.signature.label == COREOS_ROOT), None
@@ -248,7 +254,13 @@ def _split_roots(disk: Disk, found: _Found) -> Iterator[Root]:
         return
     tree = Tree(top[1], top[0])
     tree.mount("/usr", system[1], system[0])
-    yield _with_mounts(disk, tree, top[0], found, ("/usr",))
+    assumed = ["/usr"]
+    for volume, filesystem, holds in found.opened:
+        if holds.what == "esp" and Tree(filesystem, volume).is_dir("/coreos"):
+            tree.mount("/boot", filesystem, volume)  # where its kernels are; no fstab says so
+            assumed.append("/boot")
+            break
+    yield _with_mounts(disk, tree, top[0], found, tuple(assumed))
 
 
 def _with_mounts(

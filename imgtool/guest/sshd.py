@@ -231,7 +231,8 @@ def makes_missing_keys(tree: Tree, services: Services) -> str:
     """
     places = [*_start_files(tree, services), "/etc/rc.local", "/etc/rc.d/rc.local"]
     if services.init == "systemd":
-        for pattern in ("/etc/systemd/system/*.wants/*", "/etc/systemd/system/*.service.d/*.conf"):
+        patterns = ("/etc/systemd/system/*.wants/*", "/etc/systemd/system/*.service.d/*.conf")
+        for pattern in (*patterns, "/usr/lib/systemd/system/*.wants/*key*"):  # the last: CoreOS's own
             places += [path for path in tree.glob(pattern) if "key" in path.rsplit("/", 1)[1]]
     for path in dict.fromkeys(places):
         try:
@@ -240,7 +241,7 @@ def makes_missing_keys(tree: Tree, services: Services) -> str:
             continue
         for line in text.splitlines():
             if not line.lstrip().startswith("#") and re.search(
-                r"sshd?-?key-?gen|sshd-?gen-?keys|reconfigure.*openssh-server", line
+                r"sshd?[-_]?key-?gen|sshd-?gen-?keys|reconfigure.*openssh-server", line
             ):
                 return path
     return ""
