@@ -79,13 +79,14 @@ class DraftTree(Tree):
 
 
 class Draft:
-    """What fixes write to. mending: the id of the rule that is being mended."""
+    """What fixes write to. mending: the id of the rule that is being mended; asked: the person named it."""
 
     def __init__(self, root: Root) -> None:
         self.root = root
         self.tree = DraftTree(root.tree)
         self.steps: list[Step] = []
         self.mending = ""
+        self.asked = False
         self._grown: dict[str, int] = {}
 
     def read(self, path: str) -> bytes:
@@ -205,13 +206,32 @@ class Draft:
         self, hive: str, key: str, name: str, value: RegistryValue, why: Text | None = None
     ) -> None:
         """Note a value that is to be set. The draft's hive does not show it."""
-        real = self.tree.realpath(hive)
+        real = self._clean_hive(hive)
         self._note(Registry(real, key, name, value, mends=self.mending, why=why))
 
     def registry_delete(self, hive: str, key: str, name: str | None = None, why: Text | None = None) -> None:
         """Note a value, or with name None a key, that is to go. The draft's hive does not show it."""
-        real = self.tree.realpath(hive)
+        real = self._clean_hive(hive)
         self._note(Registry(real, key, name, None, mends=self.mending, why=why))
+
+    def _clean_hive(self, hive: str) -> str:
+        """The hive's path without links. Raises CannotMend for one that Windows had not written out.
+
+        Changing it makes it whole, and Windows then drops its logs with what they hold (up to an hour of
+        changes): only where the person named the rule.
+        """
+        with self.tree.open(hive) as file:
+            head = file.read(12)
+        if head[4:8] != head[8:12] and not self.asked:
+            raise CannotMend(
+                Text(
+                    en=f"{hive} was not written out when the image was made; changing it would lose what its "
+                    "logs hold. Shut the source down and export it again, or name this rule with --only.",
+                    zh=f"制作镜像时 {hive} 尚未完整写入，修改会丢失其日志中的更改。"
+                    "请将源机器正常关机后重新导出，或用 --only 指定此规则。",
+                )
+            )
+        return self.tree.realpath(hive)
 
     def run(self, command: str, *, network: bool = False, why: Text | None = None) -> None:
         """Note a command of the guest's own. What it will do, the draft does not show."""

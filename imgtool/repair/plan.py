@@ -165,7 +165,7 @@ def _mend(
 ) -> Text | None:
     """Let a fix note its steps; why it could not."""
     restore = draft.saved()
-    draft.mending = fix.rule
+    draft.mending, draft.asked = fix.rule, asked
     own = tuple(it for it in findings if it.id == fix.rule and it.status in BROKEN)
     try:
         fix.mend(Work(image, draft, own, wishes, asked))

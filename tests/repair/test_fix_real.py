@@ -39,6 +39,7 @@ FAULTS = (
     cloud_init_variants.cloud_init_not_enabled,
     cloud_init_variants.datasource_no_configdrive,
     disk_variants.filesystem_dirty,
+    disk_variants.filesystem_errors,
 )
 RULES = {
     "linux.virtio.initramfs",

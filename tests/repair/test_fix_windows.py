@@ -139,6 +139,19 @@ def test_without_the_driver_disk_the_plan_says_what_to_give(folder: Path) -> Non
 
 
 @pytest.mark.slow
+def test_a_hive_that_was_not_written_out_is_changed_only_where_its_rule_is_named(folder: Path) -> None:
+    path = faulty(folder / "dirty.raw", "2012r2", (state_faults.dirty_hive, driver_faults.viostor_by_demand))
+    plan = planned(path)
+    assert plan.steps == ()
+    reasons = {it.finding.id: it.why.en for it in plan.unmended}
+    assert "logs" in reasons["windows.virtio.storage"]
+    with Image(path, load_profile("tce")) as image:
+        named = make_plan(image, discover(), chosen=["windows.virtio.storage"])
+    assert {step.mends for step in named.steps} == {"windows.virtio.storage"}
+    path.unlink()
+
+
+@pytest.mark.slow
 @pytest.mark.xdist_group("fix")
 @pytest.mark.parametrize(("release", "changes"), [("2016", NEW), ("2012r2", OTHER), ("2008r2", OLD)])
 def test_every_fault_of_a_windows_is_mended_in_one_run(
