@@ -18,20 +18,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rehearsal-2")]
 @pytest.mark.parametrize(
     "name",
     [
-        "no-virtio-initramfs",
-        "root-dev-sda1",
-        "fstab-vdb1",
-        "not-bootable",
-        "initramfs-missing",
-        "kernel-missing",
-        "grub-cfg-missing",
-        "datasource-no-configdrive",
+        "debian12-bios/no-virtio-initramfs",
+        "debian12-bios/root-dev-sda1",
+        "debian12-dracut/root-dev-sda1",
+        "debian12-bios/fstab-vdb1",
+        "debian12-bios/not-bootable",
+        "debian12-bios/initramfs-missing",
+        "debian12-bios/kernel-missing",
+        "debian12-bios/grub-cfg-missing",
+        "debian12-bios/datasource-no-configdrive",
     ],
 )
 def test_a_boot_fails_under_the_name_of_the_static_check(image: ImageByName, name: str) -> None:
-    disk = image(f"debian12-bios/{name}")
-    (expected,) = images.recipe(f"debian12-bios/{name}").expected or ()
-    report = rehearse(disk, timeout=20 if name == "not-bootable" else 600)
+    (expected,) = images.recipe(name).expected or ()
+    report = rehearse(image(name), timeout=20 if name.endswith("not-bootable") else 600)
     print(plain(layout(report, "en", 110, verbose=True)))
     assert failed(report) == [expected.rule]
     finding = of(report, expected.rule)
