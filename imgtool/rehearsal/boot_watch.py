@@ -25,7 +25,7 @@ RESETS = 3  # a guest may restart itself once or twice on its first boot (SELinu
 LARGEST_OVERLAY = 16 * 1024**3  # bytes that a guest may write
 TURN = 0.5  # seconds
 LOOK = 3.0  # seconds between looks at the screen, while the console says nothing
-EVIDENCE_OF = re.compile(r"^\s*\d+\s+\d+\s+\d+\s+(\S+)$")  # /proc/partitions
+_PARTITION = re.compile(r"^\s*\d+\s+\d+\s+\d+\s+(\S+)$")  # /proc/partitions
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class BootWatch:
         before = self.console.received
         self.expect(re.compile(r"(?!)"), 3)
         if self.console.received > before:
-            rows = map(EVIDENCE_OF.match, self.console.tail(30))
+            rows = map(_PARTITION.match, self.console.tail(30))
             self.seen_partitions = tuple(row.group(1) for row in rows if row)
 
 

@@ -43,6 +43,8 @@ def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
     if not report:
         if seen.first.ending.kind == "screen":
             yield _not_observed()
+        elif seen.force_import and seen.first.ending.kind == "up" and not seen.first.refused:
+            yield _not_observed()  # logged in, and then nothing came
         elif seen.first.ending.kind in ("up", "no first boot"):
             yield _nothing_done(seen, naming)
         else:
@@ -62,7 +64,7 @@ def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
 
 
 def _not_observed() -> Finding:
-    """The guest shows itself on the screen only, and told nothing from inside: a Windows, as it is."""
+    """The guest told nothing from inside, as one that shows itself on a graphical screen only."""
     stage = STAGES["first-boot"]
     message = Text(
         "What became of the first boot's settings could not be observed: the guest did not report.",

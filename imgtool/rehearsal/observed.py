@@ -11,9 +11,12 @@ from imgtool.rehearsal.watch import Watch
 
 @dataclass(frozen=True)
 class FirstBoot:
-    """The first power-on. report: what the guest told of itself (imgtool.rehearsal.guest_script), by_network:
-    over the metadata address; partitions: what an emergency shell listed, None where none was asked;
-    refused: a login with the password was (force import); console_lines: how many it said; flooded: too many.
+    """The first power-on.
+
+    report: what the guest told of itself (imgtool.rehearsal.guest_script); by_network: it did so over the
+    metadata address; partitions: what an emergency shell listed, None where none was asked; refused: the
+    password of os.conf did not log in; silent_console, flooded: the serial console said nothing, or without end; screen:
+    the last text screen.
     """
 
     watch: Watch
@@ -35,7 +38,6 @@ class Observed:
     instance: Instance
     force_import: bool
     mode: str
-    kvm: bool
     first: FirstBoot
     pressed: bool = False
     shutdown: float | None = None
