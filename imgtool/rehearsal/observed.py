@@ -15,8 +15,8 @@ class FirstBoot:
 
     report: what the guest told of itself (imgtool.rehearsal.guest_script); by_network: it did so over the
     metadata address; partitions: what an emergency shell listed, None where none was asked; refused: the
-    password of os.conf did not log in; silent_console, flooded: the serial console said nothing, or without end; screen:
-    the last text screen.
+    password of os.conf did not log in; silent_console, flooded: the serial console said nothing, or said
+    too much; screen: the last text screen.
     """
 
     watch: Watch
