@@ -65,6 +65,8 @@ def read_bootloader(tree: Tree, disk: Disk) -> BootLoader:
         return grub.read(tree, disk, memdisk.ARCHIVE, memdisk.configuration(tree))
     mode = read_boot_mode(disk)
     legacy = next((path for path in LEGACY if _has_entries(tree, path)), None)
+    if legacy:  # RHEL's menu.lst is a link, which an edit in place would replace
+        legacy = tree.realpath(legacy)
     if legacy and mode.boot_code == "grub-legacy":
         return grub_legacy.read(tree, disk, legacy)
     main = next((path for path in GRUB2 if tree.is_file(path)), None)

@@ -164,3 +164,29 @@ def test_a_module_s_name_may_have_dashes() -> None:
         build(folder / "disk.raw", DISTRIBUTIONS["centos-7"], dashes)
         report = judge(folder / "disk.raw", REQUEST)
     assert report.verdict == "pass"
+
+
+def set_default(tree: Tree, distribution: Distribution) -> None:
+    """The older kernel as the default, as each distribution's own command sets it."""
+    new, old = distribution.kernel, distribution.older
+    assert old is not None
+    if distribution.loader == "grub-legacy":
+        tree.replace("/boot/grub/grub.conf", "default=0", "default=1")  # grubby --set-default
+    elif distribution.family == "debian":
+        tree.replace("/boot/grub/grub.cfg", 'set default="0"', 'set default="1>1"')  # GRUB_DEFAULT
+    elif distribution.loader == "bls":
+        tree.replace("/boot/grub2/grubenv", new.version, old.version)  # grubby, by entry
+    else:
+        titles = (kernel.title.format(kernel.version) for kernel in (new, old))
+        tree.replace("/boot/grub2/grubenv", *titles)  # grub2-set-default, by title
+
+
+@pytest.mark.parametrize("name", ["centos-6", "centos-7", "centos-8", "oracle-7", "oracle-8", "debian-8"])
+def test_the_default_kernel_that_was_set_counts_not_the_newest(name: str) -> None:
+    distribution = DISTRIBUTIONS[name]
+    assert distribution.older is not None
+    with cache.scratch() as folder:
+        build(folder / "disk.raw", distribution, set_default)
+        report = judge(folder / "disk.raw", REQUEST)
+    (started,) = (it for it in report.findings if it.id == "linux.kernel")
+    assert f"Kernel {distribution.older.version} starts by default" in started.message.en
