@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgtool.checks.btrfs import judged_rootflags
 
-from imgtool.remedy import drop_argument, if_known
+from imgtool.remedy import drop_argument, if_known, in_guest
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -124,9 +124,27 @@ def _none(guest: LinuxGuest) -> Outcome:
 
 @if_known
 def _write(guest: LinuxGuest) -> Text | None:
+    from imgtool.guest.boot_mode import read_boot_mode
+
+    if read_boot_mode(guest.disk).boot_code == "grub-legacy":
+        return _write_menu(guest)
     redhat_or_suse = guest.release.family in ("redhat", "suse")
     command = guest.release.bootloader_command(f"/boot/{'grub2' if redhat_or_suse else 'grub'}/grub.cfg")
     return Text.same(command) if command else None
+
+
+def _write_menu(guest: LinuxGuest) -> Text | None:
+    """GRUB legacy has no tool that writes its menu afresh."""
+    from imgtool.guest.devices import best_name
+    from imgtool.guest.grub_legacy import menu
+
+    root = best_name(guest.root.volume)
+    kernel = next((it for it in guest.kernels if it.image and it.modules_dir), None)
+    if root is None or kernel is None:
+        return None
+    name = "grub.conf" if guest.release.family == "redhat" else "menu.lst"
+    lines = " ".join(map(shlex.quote, menu(guest.tree, guest.disk, kernel, root)))
+    return in_guest(f"printf '%s\\n' {lines} > /boot/grub/{name}")
 
 
 def _gone(guest: LinuxGuest, entry: BootEntry) -> list[str]:

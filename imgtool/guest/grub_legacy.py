@@ -10,6 +10,7 @@ from imgtool.guest.grub_devices import Devices
 
 if TYPE_CHECKING:
     from imgtool.disk.disk import Disk
+    from imgtool.guest.kernels import Kernel
     from imgtool.guest.tree import Tree
 
 MOST_ENTRIES = 1_000
@@ -42,6 +43,17 @@ def read(tree: Tree, disk: Disk, path: str) -> BootLoader:
     index = int(default) if default.isascii() and default.isdigit() and len(default) < 6 else 0
     chosen = entries[index] if index < len(entries) else None
     return BootLoader("grub-legacy", path, entries, chosen)
+
+
+def menu(tree: Tree, disk: Disk, kernel: Kernel, root: str) -> tuple[str, ...]:
+    """The lines of a menu with one entry, which starts the kernel with its root= as given."""
+    devices = Devices(tree, disk, legacy=True)
+    device, image = devices.home(kernel.image)
+    number = re.search(r"[0-9]+$", device)
+    lines = ["default=0", "timeout=5", f"title Linux ({kernel.version})"]
+    lines += [f"    root (hd0,{int(number[0]) - 1})"] if number else []
+    lines += [f"    kernel {image} root={root} ro"]
+    return (*lines, *(f"    initrd {devices.home(path)[1]}" for path in kernel.initrds[:1]))
 
 
 def _entry(devices: Devices, home: str, source: str, title: str, lines: list[tuple[str, str]]) -> BootEntry:
