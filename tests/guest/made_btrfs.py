@@ -24,7 +24,7 @@ ROOT_LINE = "UUID={} / btrfs {} 0 0\n"
 
 def source(folder: Path) -> Path:
     """What the volumes of COMPRESSIONS and PROFILES hold: strange files, and some that compress well."""
-    fill(folder, names=1500)
+    fill(folder, names=400)
     (folder / "text").write_text(
         "".join(f"line {number} of a text that repeats itself\n" for number in range(20_000))
     )

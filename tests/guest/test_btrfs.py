@@ -80,14 +80,14 @@ def same(filesystem: Filesystem, node: int, folder: Path) -> Iterator[str]:
 @pytest.mark.parametrize("how", COMPRESSIONS)
 def test_every_file_comes_out_as_it_went_in_however_it_is_compressed(how: str, source: Path) -> None:
     filesystem = opened("compressed.img")
-    assert len(list(same(filesystem, find(filesystem, how), source))) > 1500
+    assert len(list(same(filesystem, find(filesystem, how), source))) > 400
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_is_read_from_all_its_devices(profile: str, source: Path) -> None:
     names = [f"{profile}-{number}.img" for number in range(1, PROFILES[profile] + 1)]
     filesystem = opened(*random.Random(1).sample(names, len(names)))
-    assert len(list(same(filesystem, filesystem.root, source))) > 1500
+    assert len(list(same(filesystem, filesystem.root, source))) > 400
 
 
 @pytest.mark.parametrize("csum", CSUMS)
@@ -98,7 +98,7 @@ def test_every_kind_of_checksum_is_read(csum: str) -> None:
 
 def test_a_mirror_is_read_without_its_other_half(source: Path) -> None:
     filesystem = opened("raid1-2.img")
-    assert len(list(same(filesystem, filesystem.root, source))) > 1500
+    assert len(list(same(filesystem, filesystem.root, source))) > 400
 
 
 @pytest.mark.parametrize("profile", ["raid0", "raid5"])
