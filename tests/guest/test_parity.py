@@ -151,7 +151,7 @@ def test_damage_leaves_both_undecided_each_in_its_own_words(
         assert search.root is None
         ((volume, why),) = search.unreadable
         assert volume.signature.type == name.split()[1]
-        assert why.en != "" and why.zh != ""
+        assert why.en != why.zh
 
 
 @pytest.mark.parametrize("name", [*REAL, *SYNTHETIC, *BTRFS])
