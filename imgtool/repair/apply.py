@@ -15,7 +15,7 @@ from imgtool.convert.engine import Converted, Request, convert
 from imgtool.convert.progress import Progress, Silent
 from imgtool.repair.appliance_editor import ApplianceEditor
 from imgtool.repair.overlay import lay_over, over
-from imgtool.repair.steps import CheckFilesystem, Edit, Outdated, Step, Upload
+from imgtool.repair.steps import CheckFilesystem, Edit, Outdated, Run, Step, Upload
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -76,15 +76,14 @@ def mend(
     """Apply a plan to an overlay over an image; the overlay and the plan that was applied."""
     progress = progress or Silent()
     lay_over(file, overlay)
-    done: tuple[Step, ...] = ()
+    done: list[Step] = []
     before = plan.before
     for _ in range(TRIES):
         try:
-            _session(overlay, plan, progress)
+            _session(overlay, plan, progress, done)
         except Outdated:
             plan = replan(over(file, overlay))
             continue
-        done += plan.steps
         if not plan.runs_guest:
             break
         # what programs of the guest have made, reading could not foretell
@@ -94,10 +93,11 @@ def mend(
             break
     else:
         raise Outdated(str(file.path))
-    return over(file, overlay), replace(plan, before=before, steps=done)
+    return over(file, overlay), replace(plan, before=before, steps=tuple(done))
 
 
-def _session(overlay: Path, plan: Plan, progress: Progress) -> None:
+def _session(overlay: Path, plan: Plan, progress: Progress, done: list[Step]) -> None:
+    """One run of the appliance; what it has changed goes into `done`."""
     from imgtool.appliance import Drive, appliance
 
     progress.begin(STARTING, None)
@@ -110,11 +110,17 @@ def _session(overlay: Path, plan: Plan, progress: Progress) -> None:
     with appliance(drives, network=network, session_limit=limit) as handle:
         editor = ApplianceEditor(handle)
         progress.begin(MENDING, len(plan.steps), unit=" steps")
-        apply_steps(editor, checks, progress.at)
+        already = len(done)
+
+        def at(steps: tuple[Step, ...]) -> None:
+            done.extend(steps)
+            progress.at(len(done) - already)
+
+        apply_steps(editor, checks, at)
         if others:
             editor.mount(plan.mounts)
             try:
-                apply_steps(editor, others, lambda done: progress.at(len(checks) + done))
+                apply_steps(editor, others, at)
             except Outdated as error:  # the session ends in order: what it has replayed is kept
                 outdated = error
             editor.unmount()
@@ -123,35 +129,34 @@ def _session(overlay: Path, plan: Plan, progress: Progress) -> None:
 
 
 def apply_steps(
-    editor: GuestEditor, steps: Iterable[Step], at: Callable[[int], None] = lambda done: None
+    editor: GuestEditor, steps: Iterable[Step], at: Callable[[tuple[Step, ...]], None] = lambda done: None
 ) -> None:
-    """Apply steps in their order. at: told how many are done. Raises EditFailed, Outdated."""
-    steps = tuple(steps)
-    done = 0
-    for count, step in folded(steps):
+    """Apply steps in their order. at: told which are done. Raises EditFailed, Outdated."""
+    for meant, step in folded(steps):
         step.apply(editor)
-        done += count
-        at(done)
+        at(meant)
 
 
-def folded(steps: Iterable[Step]) -> list[tuple[int, Step]]:
-    """The steps with the edits of one file in one, and how many each stands for.
+def folded(steps: Iterable[Step]) -> list[tuple[tuple[Step, ...], Step]]:
+    """The steps with the edits of one file in one, each with those that it stands for.
 
     So a plan can be applied again: of a chain of edits only the first and the last content are ever there.
     """
-    made: list[tuple[int, Step]] = []
+    made: list[tuple[tuple[Step, ...], Step]] = []
     latest: dict[str, int] = {}
     for step in steps:
         path = getattr(step, "path", "")
         at = latest.get(path) if isinstance(step, Edit) else None
-        before = made[at][1] if at is not None else None
+        meant, before = made[at] if at is not None else ((), None)
         if at is not None and isinstance(step, Edit) and isinstance(before, (Edit, Upload)):
             content = {"after": step.after} if isinstance(before, Edit) else {"content": step.after}
-            made[at] = made[at][0] + 1, replace(before, **content)  # type: ignore[arg-type]
+            made[at] = (*meant, step), replace(before, **content)  # type: ignore[arg-type]
             continue
-        made.append((1, step))
+        made.append(((step,), step))
         if isinstance(step, (Edit, Upload)):
             latest[path] = len(made) - 1
+        elif isinstance(step, Run):
+            latest.clear()  # it may read what was written so far, and write it itself
         else:
             latest.pop(path, None)
     return made

@@ -8,11 +8,11 @@ import pytest
 
 from imgtool.guest.root import Root
 from imgtool.guest.tree import NotInGuest, Tree
-from imgtool.repair.apply import apply_steps
+from imgtool.repair.apply import apply_steps, folded
 from imgtool.repair.directory import DirectoryEditor, DirectoryFilesystem
 from imgtool.repair.draft import CannotMend, Draft
 from imgtool.repair.editor import EditFailed, RegistryValue
-from imgtool.repair.steps import Append, Edit, Outdated
+from imgtool.repair.steps import Append, Edit, Outdated, Run
 from tests.guest.stand_in import BOOT, ROOT
 
 
@@ -172,3 +172,14 @@ def test_a_diff_shows_no_binaries_and_escapes_nothing_itself() -> None:
 )
 def test_values_of_the_registry_are_as_a_hive_holds_them(value: RegistryValue, raw: bytes) -> None:
     assert value.encoded()[1] == raw
+
+
+def test_edits_of_one_file_are_made_at_once_but_not_across_a_command() -> None:
+    first, second, third = Edit("/x", b"1", b"2"), Edit("/x", b"2", b"3"), Edit("/x", b"3", b"4")
+    command = Run("true")
+    assert folded([first, second]) == [((first, second), Edit("/x", b"1", b"3"))]
+    assert [step for _, step in folded([first, command, second, third])] == [
+        first,
+        command,
+        Edit("/x", b"2", b"4"),
+    ]

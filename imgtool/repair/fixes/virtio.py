@@ -46,12 +46,13 @@ def add_drivers(work: Work) -> None:
         return
     if work.wishes.rebuild_initramfs:
         require_same_machine(guest, WITHOUT_GUEST_CODE)
+    # before the guest's own tool runs, which reads it
+    remember(guest, work.draft, (*wanted, *ALSO))
     for kernel in lacking:
         if work.wishes.rebuild_initramfs:
             _rebuild(work, kernel)
         else:
             _add(work, kernel, wanted)
-    remember(guest, work.draft, (*wanted, *ALSO))
 
 
 def _lacks(guest: LinuxGuest, kernel: Kernel, wanted: tuple[str, ...]) -> bool:
