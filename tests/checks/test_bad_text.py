@@ -82,9 +82,10 @@ TEXTS = sorted(
 COMMENTS = b"# a comment of no importance whatsoever, written by a program that did not know when to stop\n"
 
 
-def judged(files: Mapping[str, Any], **options: Any) -> list[Finding]:
+def judged(files: Mapping[str, Any], unreadable: str = "", **options: Any) -> list[Finding]:
     """All rules on a guest in memory. debug: what goes wrong inside a rule is raised."""
     tree = OwnedTree(files, OWNED, {"/": stand_in.ROOT})
+    tree.unreadable |= {unreadable} - {""}
     disk = stand_in.disk(
         stand_in.ROOT, boot_code=boot_guest.GRUB_CODE, blocks=stand_in.ZeroBlocks(parts={512: b"x"})
     )
@@ -190,3 +191,24 @@ def test_any_bytes_in_any_file_get_an_answer(how: str, data: st.DataObject) -> N
     )
     found = judged({**GUEST, path: content}, force_import=how == "forced")
     assert {it.id for it in found} == set(RULES)
+
+
+# What each rule must have read to say anything, and that lies on a damaged part of the filesystem here
+NEEDED = {
+    "linux.acpi": "/etc/systemd/logind.conf",
+    "linux.clock": "/etc/adjtime",
+    "linux.cloud-init.cache": "/var/lib/cloud",
+    "linux.cloud-init.modules": "/etc/cloud/cloud.cfg",
+    "linux.conflicting-software": "/usr/bin/vmtoolsd",
+    "linux.force-import.script": "/etc/rc.local",
+    "linux.identity": "/etc/machine-id",
+    "linux.network": "/etc/netplan/01-netcfg.yaml",
+    "linux.selinux": "/etc/selinux/config",
+    "linux.sshd": "/etc/ssh/sshd_config",
+}
+
+
+@pytest.mark.parametrize("rule", NEEDED)
+def test_a_rule_whose_evidence_is_damaged_is_unknown_and_never_passes(rule: str) -> None:
+    found = judged(GUEST, NEEDED[rule], force_import=rule == "linux.force-import.script")
+    assert {it.status for it in found if it.id == rule} == {Status.UNKNOWN}
