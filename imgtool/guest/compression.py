@@ -113,6 +113,11 @@ class Source:
         self.offset += len(data)
         return data
 
+    def step(self, length: int) -> None:
+        """Go on behind that many bytes, which were looked at."""
+        self._at += length
+        self.offset += length
+
     def piece(self) -> bytes:
         """What can be had without copying much: at most INPUT_PIECE bytes, b"" at the end."""
         return self.take(len(self._ahead) - self._at or INPUT_PIECE)
@@ -255,26 +260,27 @@ class _ZstdFrame:
 
     def read(self, size: int) -> bytes:
         """Whole blocks, whatever `size` says; b"" at the end. Raises DamagedStream."""
-        blocks = [self._head]
-        length = len(self._head)
-        self._head = b""
-        while not self.whole and length < INPUT_PIECE:
-            block = self._block()
-            blocks.append(block)
-            length += len(block)
-        return b"".join(blocks)
-
-    def _block(self) -> bytes:
-        header = int.from_bytes(self._source.peek(3), "little")
-        last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
-        if size > ZSTD_BLOCK or kind == 3:
-            raise _wrong("zstd", "a block that can't be")
-        length = 3 + (1 if kind == 1 else size)  # kind 1: one byte, repeated
-        block = self._source.take(length)
-        if len(block) < max(length, 3):
-            raise _truncated("zstd")
-        self.whole = last
-        return block + self._source.take(4) if last and self._checksum else block
+        if self._head:
+            head, self._head = self._head, b""
+            return head
+        if self.whole:
+            return b""
+        data = self._source.peek(INPUT_PIECE)  # more than any one block
+        at = 0
+        while not self.whole:
+            header = int.from_bytes(data[at : at + 3], "little")
+            last, kind, length = bool(header & 1), header >> 1 & 3, header >> 3
+            if length > ZSTD_BLOCK or kind == 3:
+                raise _wrong("zstd", "a block that can't be")
+            end = at + 3 + (1 if kind == 1 else length)  # kind 1: one byte, repeated
+            end += 4 if last and self._checksum else 0
+            if end > len(data):
+                if at:
+                    break
+                raise _truncated("zstd")
+            self.whole, at = last, end
+        self._source.step(at)
+        return data[:at]
 
 
 def _zstd_header_length(head: bytes) -> int:

@@ -351,13 +351,20 @@ class _Stream(io.RawIOBase):
             parts.append(part)
         return b"".join(parts)
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+    def read(self, size: int | None = -1) -> bytes:
+        """At most `size` bytes. The inherited one copies them twice."""
+        if size is None or size < 0:
+            return self.readall()
         try:
-            data = self._place.filesystem.read(self._place.node, self._at, len(buffer))
+            data = self._place.filesystem.read(self._place.node, self._at, size)
         except GuestReadFailed as error:
             raise _about(self._place.path, error) from error
-        buffer[: len(data)] = data
         self._at += len(data)
+        return data
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
         return len(data)
 
 
