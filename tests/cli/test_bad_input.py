@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,35 @@ def test_inspect_says_what_it_could_not_read(tmp_path: Path, make: Callable[[Pat
     done = imgtool("inspect", path)
     assert done.returncode in ((3,) if make in NOT_READABLE else (0, 3))
     assert "Traceback" not in done.stdout + done.stderr
+
+
+FORMATS = {
+    "raw": ("raw",),
+    "qcow2": ("qcow2",),
+    "qcow2 v2": ("qcow2", "-o", "compat=0.10"),
+    "qcow2 compressed": ("qcow2", "-c"),
+    "vmdk": ("vmdk",),
+    "vmdk stream": ("vmdk", "-o", "subformat=streamOptimized"),
+    "vhd": ("vpc",),
+    "vhd fixed": ("vpc", "-o", "subformat=fixed,force_size=on"),
+}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_file_cut_short_never_passes(format_: str, share: float, tmp_path: Path) -> None:
+    disk, image = tmp_path / "disk", tmp_path / "image"
+    disk.write_bytes(random.Random(7).randbytes(8 << 20))
+    subprocess.run(["sfdisk", "-q", disk], input=b"label: dos\n2048,,83,*\n", check=True)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", *FORMATS[format_], disk, image], check=True)
+    os.truncate(image, int(image.stat().st_size * share))
+    done = imgtool("check", "--format", "json", image)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr == ""
+    (report,) = json.loads(done.stdout)["images"]
+    assert report["verdict"] == "fail"
+    failed = {it["id"] for it in report["findings"] if it["status"] == "fail"}
+    assert failed & {"image.integrity", "image.format", "disk.partitions.bounds", "disk.partition-table"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
