@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 
 import pytest
 
-from imgtool.background import Background
+from imgtool.background import Background, Forked, begin
+from imgtool.guest.cpio import Member
+from imgtool.guest.initramfs import DamagedInitramfs, Initramfs
+from imgtool.text import Text
 
 
 def test_it_is_at_work_while_others_are_and_is_waited_for() -> None:
@@ -28,3 +34,84 @@ def test_what_it_raises_is_raised_where_it_is_asked_for() -> None:
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             background.result()
+
+
+def test_a_process_gives_what_the_function_gives_and_is_gone() -> None:
+    forked = Forked(lambda: [os.getpid(), "answer" * 100_000])
+    process, answer = forked.result()
+    assert process != os.getpid()
+    assert answer == "answer" * 100_000
+    with pytest.raises(ChildProcessError):
+        os.waitpid(int(process), 0)
+
+
+def test_what_a_process_raises_is_raised_where_it_is_asked_for() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Forked(lambda: 1 // 0).result()
+    why, read = Text("Why.", "为何。"), Initramfs({"init": Member("init", 0o100755, 1, 1)})
+
+    def fail() -> None:
+        raise DamagedInitramfs("/boot/initrd", why, read)
+
+    with pytest.raises(DamagedInitramfs) as raised:
+        Forked(fail).result()
+    assert (raised.value.path, raised.value.why, raised.value.read) == ("/boot/initrd", why, read)
+
+
+def test_without_an_answer_the_function_is_called_here() -> None:
+    here = os.getpid()
+
+    def crash_elsewhere() -> int:
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return 42
+
+    assert Forked(crash_elsewhere).result() == 42
+
+
+def test_a_process_that_nobody_waits_for_is_ended() -> None:
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        os.write(writing, b"x")
+        time.sleep(600)
+
+    forked = Forked(work)
+    assert os.read(reading, 1) == b"x"
+    forked.end()
+    os.close(writing)
+    assert os.read(reading, 1) == b""
+    forked.end()
+    os.close(reading)
+
+
+def test_a_process_ends_with_the_one_that_began_it() -> None:
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+
+        def work() -> None:
+            os.write(writing, b"x")
+            time.sleep(600)
+
+        kept = Forked(work)
+        time.sleep(600)
+        kept.end()
+        os._exit(0)
+    assert os.read(reading, 1) == b"x"
+    os.close(writing)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_a_process_of_several_threads_is_not_copied() -> None:
+    waiting = threading.Event()
+    thread = threading.Thread(target=waiting.wait)
+    thread.start()
+    try:
+        assert isinstance(begin(lambda: 1, "test", in_process=True), Background)
+    finally:
+        waiting.set()
+        thread.join()

@@ -58,6 +58,8 @@ class RawBlocks:
     `size` is the length of the disk where it differs from the file's: a fixed VHD's footer lies behind it.
     """
 
+    bears_processes = True  # a copy of this process may read it too
+
     def __init__(self, path: Path, size: int | None = None) -> None:
         """Raises CannotRead when the file cannot be opened."""
         try:

@@ -52,6 +52,8 @@ class Qcow2Blocks:
     Memory: at most CACHE_LIMIT bytes of unpacked clusters, and SLICES_KEPT slices of 4 KiB.
     """
 
+    bears_processes = True  # a copy of this process may read it too
+
     def __init__(self, path: Path) -> None:
         """Raises CannotRead when the file can't be opened, or is no longer what the probe saw."""
         try:

@@ -107,6 +107,9 @@ class DamagedInitramfs(CannotRead):
         self.why = why
         self.read = read
 
+    def __reduce__(self) -> tuple[type[DamagedInitramfs], tuple[str, Text, Initramfs]]:
+        return DamagedInitramfs, (self.path, self.why, self.read)
+
 
 def read_initramfs(
     tree: Tree, path: str, budget: compression.Budget | None = None, keep: Collection[str] = ()

@@ -9,7 +9,7 @@ from imgtool.errors import CannotRead, ImgtoolError
 from imgtool.lazy import fact
 
 if TYPE_CHECKING:
-    from imgtool.background import Background
+    from imgtool.background import Work
     from imgtool.disk.disk import Disk
     from imgtool.guest.architecture import Program
     from imgtool.guest.bootloader import BootLoader
@@ -36,7 +36,7 @@ class LinuxGuest:
         self.root = root
         self.disk = disk
         self._initramfs: dict[str, Initramfs | CannotRead] = {}
-        self._begun: tuple[str, Background[Initramfs], Budget] | None = None
+        self._begun: tuple[str, Work[Initramfs], Budget] | None = None
         self._seconds = 8.0  # that unpacking initramfs files may still take, all of them together
         self._modules: dict[Kernel, KernelModules] = {}
 
@@ -187,19 +187,21 @@ class LinuxGuest:
         Done where the filesystem's reader bears a second thread, and once in a guest's life; else this does
         nothing. Raises CannotRead.
         """
-        from imgtool.background import Background
+        from imgtool.background import begin
         from imgtool.guest.compression import Budget
         from imgtool.guest.initramfs import MOST_BYTES, list_members
 
         if self._begun is None and path not in self._initramfs and self.tree.bears_threads(path):
             packed, budget = self.tree.open(path), Budget(MOST_BYTES, self._seconds)
-            unpacking = Background(lambda: list_members(packed, path, budget), "initramfs")
+            shared = getattr(self.disk.blocks, "bears_processes", False)
+            unpacking = begin(lambda: list_members(packed, path, budget), "initramfs", in_process=shared)
             self._begun = path, unpacking, budget
 
     def close(self) -> None:
         """End what is at work in the background."""
         if self._begun is not None:
             self._begun[2].cancel()
+            self._begun[1].end()
 
     def initramfs(self, path: str) -> Initramfs:
         """The members of the initramfs at `path` in the tree. Raises CannotRead."""

@@ -20,7 +20,7 @@ INITRD = "/boot/initrd.img"
 def guest(content: bytes, bears_threads: bool = True) -> LinuxGuest:
     tree: Any = MemoryTree({INITRD: content})
     tree.bears_threads = lambda path: bears_threads and tree.is_file(path)
-    disk: Any = SimpleNamespace()
+    disk: Any = SimpleNamespace(blocks=SimpleNamespace(bears_processes=False))
     return LinuxGuest(SimpleNamespace(tree=tree), disk)  # type: ignore[arg-type]
 
 
