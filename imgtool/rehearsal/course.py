@@ -170,6 +170,9 @@ class _Course:
             if ending.kind == "up" and self._how.force_import:
                 self._log_in(watching)
             first = self._first(watching, ending)
+            if ending.kind not in ("up", "no first boot", "screen"):
+                with suppress(EmulatorFailed):
+                    emulator.pause()
             self._take_picture(emulator, Text("The first boot, at its end", "首次启动结束时的屏幕"))
             if ending.kind in ("up", "no first boot", "screen"):
                 self._tell("Power button", "电源按钮")

@@ -19,6 +19,7 @@ from imgtool.rehearsal.machine import Lines, Machine
 from imgtool.rehearsal.qmp import EmulatorFailed, Event, Qmp
 
 PIECE = 256 * 1024
+HELD = 4 * PIECE
 LAST_WORDS = 1000
 
 
@@ -63,7 +64,8 @@ class Emulator:
             for _, theirs in pairs:
                 theirs.close()
             (qmp, _), (self._console, _), (self._firmware, _) = pairs
-            self._qmp = Qmp(qmp)
+            self._held = {self._console: b"", self._firmware: b""}
+            self._qmp = Qmp(qmp, self._hold)
             self._selector = opened.enter_context(selectors.DefaultSelector())
             for ours in (qmp, self._console, self._firmware):
                 self._selector.register(ours, selectors.EVENT_READ)
@@ -104,16 +106,22 @@ class Emulator:
 
         Raises EmulatorFailed when QEMU ended on its own.
         """
-        console = firmware = b""
-        for key, _ in self._selector.select(max(seconds, 0)):
-            if key.fileobj is self._console:
-                console = self._read(self._console)
-            elif key.fileobj is self._firmware:
-                firmware = self._read(self._firmware)
+        self._selector.select(0 if any(self._held.values()) else max(seconds, 0))
+        self._hold()
+        console, firmware = self._held[self._console], self._held[self._firmware]
+        self._held = dict.fromkeys(self._held, b"")
         events = tuple(self._qmp.events())
         if self._qmp.closed and not events:
             raise self._failure(EmulatorFailed.said("it ended"))
         return Said(console, firmware, events)
+
+    def _hold(self) -> None:
+        """Take in what the guest has written. QEMU does nothing else while it writes some of that, so it must
+        be read also while we wait for QEMU's answer."""
+        for key, _ in self._selector.select(0):
+            line = key.fileobj
+            if isinstance(line, socket.socket) and line in self._held:
+                self._held[line] = (self._held[line] + self._read(line))[-HELD:]
 
     def _read(self, line: socket.socket) -> bytes:
         try:
@@ -128,6 +136,10 @@ class Emulator:
         """Send text to the serial console, as a person at a terminal would."""
         with contextlib.suppress(OSError):
             self._console.sendall(text.encode())
+
+    def pause(self) -> None:
+        """Stop the machine where it is."""
+        self._execute("stop")
 
     def press_power_button(self) -> None:
         """ACPI's power button."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from imgtool.rehearsal.qmp import EmulatorFailed, Qmp
 
 PNG = b"\x89PNG\r\n\x1a\n"
+SHUTTER = 10.0  # seconds: of a guest that resets just then, QEMU may never take the picture
 LARGEST = 64 * 1024 * 1024  # bytes of a PPM: a screen of 4096 x 4096 and more
 
 
@@ -17,9 +18,9 @@ def screenshot(qmp: Qmp, folder: Path) -> bytes:
     path = folder / "screen"
     try:
         try:
-            qmp.execute("screendump", filename=str(path), format="png")
+            qmp.execute("screendump", SHUTTER, filename=str(path), format="png")
         except EmulatorFailed:
-            qmp.execute("screendump", filename=str(path))
+            qmp.execute("screendump", SHUTTER, filename=str(path))
         if path.stat().st_size > LARGEST:
             raise EmulatorFailed.said("its screen is too large")
         data = path.read_bytes()

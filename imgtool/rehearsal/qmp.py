@@ -11,6 +11,7 @@ import json
 import select
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from imgtool.errors import Stated
 from imgtool.text import Text
 
 ANSWER_TIMEOUT = 60.0  # seconds; the slowest answer is that of a QEMU that is starved of CPU
+BEAT = 0.05  # seconds
 READS_AT_ONCE = 4
 EVENTS_KEPT = 1000
 LONGEST_LINE = 16 * 1024 * 1024
@@ -43,11 +45,14 @@ class Event:
 class Qmp:
     """One connection. `greet` first; then `execute`, and `events` whenever the socket is readable."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """meanwhile: called again and again while an answer is waited for."""
         self._socket = connection
+        self._meanwhile = meanwhile
+        self._number = 0
         self._received = b""
         self._events: list[Event] = []
-        self._answers: list[dict[str, Any]] = []
+        self._answers: dict[int, dict[str, Any]] = {}
         self._closed = False
 
     def fileno(self) -> int:
@@ -58,23 +63,29 @@ class Qmp:
         """Wait for QEMU's greeting and leave negotiation mode. Raises EmulatorFailed."""
         self.execute("qmp_capabilities")
 
-    def execute(self, command: str, **arguments: Any) -> Any:
-        """Run a command; what it returns. Raises EmulatorFailed."""
-        words: dict[str, Any] = {"execute": command}
+    def execute(self, command: str, within: float = 0, **arguments: Any) -> Any:
+        """Run a command; what it returns, at most `within` seconds later. Raises EmulatorFailed.
+
+        A command that is given up may be answered later; that answer is then dropped.
+        """
+        self._number += 1
+        words: dict[str, Any] = {"execute": command, "id": self._number}
         if arguments:
             words["arguments"] = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
             self._socket.sendall(json.dumps(words).encode() + b"\n")
         except OSError as error:
             raise EmulatorFailed.said("it ended") from error
-        until = time.monotonic() + ANSWER_TIMEOUT
-        while not self._answers:
+        until = time.monotonic() + (within or ANSWER_TIMEOUT)
+        self._answers.clear()
+        while self._number not in self._answers:
             left = until - time.monotonic()
-            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+            if left <= 0:
                 raise EmulatorFailed.said(f"it does not answer to {command}")
-            if not self._receive():
+            self._meanwhile()
+            if select.select([self._socket], [], [], min(left, BEAT))[0] and not self._receive():
                 raise EmulatorFailed.said("it ended")
-        answer = self._answers.pop(0)
+        answer = self._answers.pop(self._number)
         if "error" in answer:
             raise EmulatorFailed.said(str(answer["error"].get("desc", answer["error"])))
         return answer["return"]
@@ -115,4 +126,4 @@ class Qmp:
             if len(self._events) < EVENTS_KEPT:
                 self._events.append(Event(message["event"], message.get("data", {})))
         elif "return" in message or "error" in message:
-            self._answers.append(message)
+            self._answers[message.get("id", self._number)] = message

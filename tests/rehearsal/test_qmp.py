@@ -27,7 +27,8 @@ def say(theirs: socket.socket, *messages: object) -> None:
 
 def test_events_between_a_command_and_its_answer_are_kept(pair: Pair) -> None:
     client, theirs = pair
-    say(theirs, {"QMP": {"version": {}}}, {"event": "RESET", "data": {"guest": True}}, {"return": {"a": 1}})
+    reset = {"event": "RESET", "data": {"guest": True}}
+    say(theirs, {"QMP": {"version": {}}}, reset, {"return": {"a": 1}, "id": 1})
     assert client.execute("query-status") == {"a": 1}
     (event,) = client.events()
     assert (event.name, event.data) == ("RESET", {"guest": True})
@@ -35,7 +36,7 @@ def test_events_between_a_command_and_its_answer_are_kept(pair: Pair) -> None:
 
 def test_an_error_is_qemus_own_words(pair: Pair) -> None:
     client, theirs = pair
-    say(theirs, {"error": {"class": "GenericError", "desc": "no such device"}})
+    say(theirs, {"error": {"class": "GenericError", "desc": "no such device"}, "id": 1})
     with pytest.raises(EmulatorFailed, match="no such device"):
         client.execute("device_del", id="x")
 
@@ -53,6 +54,24 @@ def test_an_emulator_that_does_not_answer_is_not_waited_for_without_end(
     monkeypatch.setattr(qmp, "ANSWER_TIMEOUT", 0.05)
     with pytest.raises(EmulatorFailed, match="does not answer to cont"):
         pair[0].execute("cont")
+
+
+def test_the_late_answer_to_a_command_that_was_given_up_is_dropped(pair: Pair) -> None:
+    client, theirs = pair
+    with pytest.raises(EmulatorFailed, match="screendump"):
+        client.execute("screendump", 0.05, filename="x")
+    say(theirs, {"return": "late", "id": 1}, {"return": "right", "id": 2})
+    assert client.execute("query-name") == "right"
+
+
+def test_what_the_guest_writes_is_taken_in_while_an_answer_is_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    seen: list[int] = []
+    with ours, theirs:
+        client = Qmp(ours, lambda: seen.append(1))
+        with pytest.raises(EmulatorFailed):
+            client.execute("cont", 0.2)
+    assert len(seen) > 1
 
 
 def test_events_without_end_take_bounded_room(pair: Pair) -> None:
