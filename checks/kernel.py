@@ -101,6 +101,8 @@ def _files(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
     version = _version(
         guest.tree.realpath(entry.kernel) if entry.kernel and only_initrd else entry.kernel or ""
     )
+    if not version and only_initrd and guest.default_kernel is not None:
+        version = guest.default_kernel.version  # vmlinuz-linux says no version; its header does
     yield broken(
         Text(
             en=f"The boot loader's default entry can't start: {'; '.join(words)}.",
@@ -209,6 +211,8 @@ def _reinstall(guest: LinuxGuest, version: str) -> Text | None:
         return None
     if manager == "rpm-ostree":
         return Text.same("rpm-ostree override reset kernel kernel-core kernel-modules; rpm-ostree upgrade")
+    if manager == "pacman":
+        return Text.same(f"pacman -S --noconfirm linux{'-lts' if version.endswith('-lts') else ''}")
     if family == "debian":
         return Text.same(f"apt-get install --reinstall linux-image-{version}")
     if family == "suse":
