@@ -15,6 +15,7 @@ FIRST_RECORD = 16
 """Those before it are the files of NTFS itself."""
 REPARSE_POINT, ENCRYPTED = 0x400, 0x4000
 REPARSE_ATTRIBUTE, VOLUME_RECORD, VOLUME_INFORMATION = 0xC0, 3, 0x70
+JUNCTION_TAG = 0xA0000003
 OVERLAY_TAG = 0x80000017
 """Compact OS: libfsntfs unpacks these files."""
 NAMED_TAGS = {0x80000013: "deduplicated files", 0x9000001A: "cloud files"}
@@ -160,6 +161,10 @@ class Ntfs:
         if not (entry.file_attribute_flags or 0) & REPARSE_POINT:
             return None
         target: str | None = entry.symbolic_link_target
+        if target is None:  # libfsntfs gives those of symbolic links only
+            for attribute in entry.attributes:
+                if attribute.attribute_type == REPARSE_ATTRIBUTE and attribute.tag == JUNCTION_TAG:
+                    target = attribute.substitute_name
         return target
 
     def _entry(self, node: int) -> Any:
