@@ -33,6 +33,7 @@ from imgtool.rules import Finding, Rule, Status
 from imgtool.text import Text
 
 CONSOLE_SHOWN = 40  # lines
+REPORT_TIMEOUT = 120.0  # seconds for a shell to carry out what is typed
 _PROMPT = re.compile(r"[#$] *$")
 _LOGIN = re.compile(r" login: *$")
 _PASSWORD = re.compile(r"[Pp]assword: *$")
@@ -262,7 +263,9 @@ class _Course:
         for line in typed(self._instance.token, self._instance.password_hash):
             emulator.type(f"{line}\n")
             watching.turn(0.1)
-        watching.expect(re.compile(r" end=1\s*$|end=1\n"), 60)
+        until = emulator.age + REPORT_TIMEOUT
+        while not watching.report and emulator.age < until:  # the shell's echo of what is typed is no report
+            watching.turn(0.5)
 
     def _take_picture(self, emulator: Emulator, caption: Text) -> None:
         with suppress(EmulatorFailed, ValueError):
