@@ -17,7 +17,8 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ SESSION_LIMIT = 600.0
 CLOSING_LIMIT = 30.0
 SAID = 500
 
+FOLDER = "imgtool-appliance-"
 GuestfsError = RuntimeError
 """What the guestfs module raises for everything that goes wrong inside the appliance."""
 
@@ -124,7 +126,8 @@ def appliance(
 
     from imgtool.virtualization import backend_settings
 
-    with TemporaryDirectory(prefix="imgtool-appliance-") as name, _Watch() as watch:
+    _remove_abandoned()
+    with TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as name, _Watch() as watch:
         folder = Path(name)
         handle = guestfs.GuestFS(python_return_dict=True)
         try:
@@ -150,6 +153,15 @@ def appliance(
         finally:
             watch.allow(CLOSING_LIMIT)
             handle.close()
+
+
+def _remove_abandoned() -> None:
+    """Folders of processes that were killed: a process that lives keeps its own."""
+    for left in Path(gettempdir()).glob(f"{FOLDER}*-*"):
+        number = left.name.removeprefix(FOLDER).partition("-")[0]
+        with suppress(OSError):
+            if number.isdigit() and not Path("/proc", number).exists() and left.stat().st_uid == os.getuid():
+                rmtree(left, ignore_errors=True)
 
 
 def mounting_failed(type_: str, error: Exception) -> CannotRead | MachineLacks:

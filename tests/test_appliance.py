@@ -76,6 +76,19 @@ def test_a_start_that_takes_too_long_is_ended_and_says_so(tmp_path: Path) -> Non
     assert not room._children()
 
 
+def test_the_folder_of_a_process_that_was_killed_is_removed_and_that_of_a_living_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "gettempdir", lambda: str(tmp_path))
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for pid in (dead.pid, os.getpid()):
+        (tmp_path / f"imgtool-appliance-{pid}-x").mkdir()
+        (tmp_path / f"imgtool-appliance-{pid}-x/overlay").touch()
+    room._remove_abandoned()
+    assert [it.name for it in tmp_path.iterdir()] == [f"imgtool-appliance-{os.getpid()}-x"]
+
+
 CHILD = """
 import sys
 from pathlib import Path
