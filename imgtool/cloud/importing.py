@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 NAME_LENGTH = 60  # ref 21
 LONGEST_WAIT = 6 * 3600.0  # seconds
-FIRST_LOOK, LAST_LOOK = 1.0, 30.0  # seconds between looks, growing
+FIRST_LOOK, LAST_LOOK = 0.5, 30.0  # seconds between looks, growing
 _ANY = ("Other Linux", "Others", "Other")
 BOOT_MODES = {"bios": "Legacy BIOS", "uefi": "UEFI"}
 

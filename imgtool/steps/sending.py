@@ -120,6 +120,10 @@ class Import:
     def do(self, run: Run) -> Result:
         from imgtool.cloud.importing import Settled, import_once
 
+        begun = run.journal.last("import.begun")
+        if run.begun and begun is not None:  # killed before the step was noted as finished
+            return {name: begun[name] for name in ("image_id", "task_id") if name in begun}
+
         def link() -> str:
             return run.store.link(run.order.public_read)
 

@@ -183,6 +183,17 @@ def test_a_data_disk_becomes_a_snapshot(sandbox: Sandbox, image: Any, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == sandbox.state.snapshots()[0]["TaskId"]
     assert sandbox.state.snapshots()[0]["SnapshotSize"] == 1
+    # a kill between the answer and the note that the step is finished
+    journal = tmp_path / "w" / "journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    begun = next(number for number, line in enumerate(lines) if b'"import.begun"' in line)
+    journal.write_bytes(b"".join(lines[: begun + 1]))
+    again = imgtool(
+        *("prepare", image("layout/data-disk"), "--target", "data-disk", "--name", "data-01"),
+        *("--work", tmp_path / "w"),
+        env=env,
+    )
+    assert (again.stdout, len(sandbox.state.snapshots())) == (done.stdout, 1), again.stderr
 
 
 def test_offline_migration_ends_with_a_public_object_and_the_console_s_steps(
