@@ -24,7 +24,6 @@ from imgtool.cloud.settings import Settings
 from imgtool.text import Text
 
 VERSION = "2017-03-12"
-IMPORTING, NORMAL, FAILED = "IMPORTING", "NORMAL", "IMPORTFAILED"
 _PAGE = 100
 # What the SDK calls failures that are not the API's answers.
 _NO_ANSWER = frozenset({"ClientNetworkError", "ServerNetworkError"})

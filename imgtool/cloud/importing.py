@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imgtool.cloud.codes import explain
-from imgtool.cloud.cvm import FAILED, NORMAL, CloudImage, Cvm, Importable
 from imgtool.cloud.failures import CloudFailure, Refusal, Unreachable
 from imgtool.errors import UsageError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from imgtool.cloud.cvm import CloudImage, Cvm, Importable
     from imgtool.cloud.journal import Journal
 
 NAME_LENGTH = 60  # ref 21
+NORMAL, FAILED = "NORMAL", "IMPORTFAILED"  # of ImageState
 LONGEST_WAIT = 6 * 3600.0  # seconds
 FIRST_LOOK, LAST_LOOK = 0.5, 30.0  # seconds between looks, growing
 _ANY = ("Other Linux", "Others", "Other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -65,6 +66,32 @@ def test_the_sdk_s_credential_file_is_read(file: Path, env: Env, tmp_path: Path)
     (folder / "credentials").write_text(f"[default]\n{keys}")
     without = {name: value for name, value in env.items() if not name.startswith("TENCENTCLOUD")}
     assert upload(file, without)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("upload", "IMAGE", TARGET), "cloud"),
+        (("upload", "IMAGE", "s3://bucket/key"), "s3"),
+        (("import", "http://a.cos.b.c/x", "--name", "n", "--os-type", "Debian"), "cloud"),
+        (("prepare", "IMAGE", "--name", "n"), "cloud"),
+        (("sandbox",), "sandbox"),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_named(
+    tmp_path: Path, env: Env, arguments: tuple[str, ...], extra: str
+) -> None:
+    disk = tiny_linux.make(tmp_path / "web.raw")
+    without = "".join(
+        f"sys.modules[{name!r}] = None;" for name in ("tencentcloud", "qcloud_cos", "boto3", "aiohttp")
+    )
+    given = [str(disk) if each == "IMAGE" else each for each in arguments]
+    code = f"import sys; {without} sys.argv = ['imgtool', *{given!r}]; from imgtool.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert f"pip install 'imgtool[{extra}]'" in done.stderr
 
 
 def test_an_expired_token_says_where_new_ones_go(sandbox: Sandbox, env: Env) -> None:
