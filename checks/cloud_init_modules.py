@@ -164,24 +164,22 @@ def _actions(guest: LinuxGuest) -> Iterator[Outcome]:
             ),
             f"{place}: {action.stage}: no {action.module}",
             severity=Severity.INFO if guest.release.family in action.left_out_by else None,
-            remedy=_list_it(guest, action, place),
+            remedy=in_guest(_list_it(guest, action.stage, action.module, place)),
         )
 
 
-def _list_it(guest: LinuxGuest, action: Action, place: str) -> Text:
-    """Put the module back, in the notation of the list that is there."""
+def _list_it(guest: LinuxGuest, stage: str, module: str, place: str) -> str:
+    """The line that puts a module at the head of a list, in the notation of the list that is there."""
     path = place.rpartition(":")[0] or MAIN
-    text = guest.tree.text_if_there(path, 1 << 20) or ""
-    if f"{action.stage}:" not in text:
-        lines = f"\\n{action.stage}:\\n - {action.module}\\n"
-        return in_guest(f"printf '{lines}' >> {path}")
-    line = next(line for line in text.splitlines() if line.startswith(f"{action.stage}:"))
-    if "[" in line:
-        return in_guest(f"sed -i 's/^{action.stage}: *\\[/&{action.module}, /' {path}")
-    items = text[text.index(f"{action.stage}:") :].splitlines()[1:]
-    first = next((item for item in items if item.lstrip().startswith("-")), " -")
-    indent = first[: len(first) - len(first.lstrip())]
-    return in_guest(f"sed -i '/^{action.stage}:/a\\{indent}- {action.module}' {path}")
+    lines = (guest.tree.text_if_there(path, 1 << 20) or "").splitlines()
+    at = next((number for number, line in enumerate(lines) if line.startswith(f"{stage}:")), None)
+    if at is None:
+        return f"printf '\\n{stage}:\\n - {module}\\n' >> {path}"
+    if "[" in lines[at]:
+        return f"sed -i 's/^{stage}: *\\[/&{module}, /' {path}"
+    first = next((line for line in lines[at + 1 :] if line.lstrip().startswith("-")), " -")
+    indent = first[: len(first) - len(first.lstrip())]  # with another one YAML makes one word of two items
+    return f"sed -i '/^{stage}:/a\\{indent}- {module}' {path}"
 
 
 def unknown_to(guest: LinuxGuest, name: str) -> bool:
@@ -248,7 +246,7 @@ def _dns(guest: LinuxGuest) -> Iterator[Outcome]:
         return
     place = config.places.get("unverified_modules" if listed else "cloud_init_modules", MAIN)
     lacks = "unverified_modules: no resolv_conf" if listed else "cloud_init_modules: no resolv_conf"
-    commands = [] if listed else [f"sed -i '/^cloud_init_modules:/a\\ - resolv_conf' {MAIN}"]
+    commands = [] if listed else [_list_it(guest, "cloud_init_modules", "resolv_conf", place)]
     if guest.release.family not in RESOLV_CONF_FAMILIES and not named:
         commands.append(
             "echo 'unverified_modules: [resolv_conf]' > /etc/cloud/cloud.cfg.d/10_resolv_conf.cfg"

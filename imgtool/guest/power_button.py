@@ -18,8 +18,10 @@ _LOGIND_DROP_INS = (
     "/etc/systemd/logind.conf.d",
 )
 # What a press of the power button is called: "button/power PBTN 00000080 00000000"
-_POWER = re.compile(r"^\s*event\s*=\s*(.*)$", re.MULTILINE)
+_POWER = re.compile(r"^[ \t]*event[ \t]*=[ \t]*(.*)$", re.MULTILINE)
 _PRESS = "button/power PBTN 00000080 00000000"
+_MOST_REPETITIONS = 3  # in an expression that is tried; each multiplies the ways to fail
+_MOST_CHOICES = 6
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def _fits(event: str) -> bool:
     """Whether an event, a regular expression of acpid(8), means a press of the power button."""
     if event in (".*", ""):
         return event == ".*"
-    if re.fullmatch(r"[\w/ .*\[\]|()?+^$-]{1,200}", event) is None or re.search(r"[*+?)][*+?]", event):
+    simple = re.fullmatch(r"[\w/ .*\[\]|()?+^$-]{1,200}", event) and not re.search(r"[*+?)][*+?]", event)
+    many = len(re.findall(r"[*+?]", event)) > _MOST_REPETITIONS or event.count("|") > _MOST_CHOICES
+    if not simple or many:
         return "power" in event
     try:
         return re.search(event, _PRESS) is not None

@@ -25,6 +25,7 @@ HOST_KEYS = "/etc/ssh/ssh_host_*_key"
 _LIMIT = 1 << 20  # bytes of one file
 _MOST_FILES = 128
 _MOST_LINES = 20_000
+_LONGEST_LINE = 4096
 _DEEPEST = 16  # SERVCONF_MAX_DEPTH
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"?|([^\s"]+)')
 _UNITS = ("ssh.service", "sshd.service", "ssh.socket", "sshd.socket")
@@ -163,7 +164,7 @@ def parse_lines(text: str) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """(line from 1, keyword in lower case, words) of each line that is neither empty nor a comment."""
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip(" \t\r\f")
-        if not stripped or stripped.startswith("#") or len(stripped) > 4096:
+        if not stripped or stripped.startswith("#") or len(stripped) > _LONGEST_LINE:
             continue
         found = re.match(r"\"?([A-Za-z0-9]+)\"?[ \t]*=?[ \t]*", stripped)
         if found is None:
@@ -241,7 +242,7 @@ def makes_missing_keys(tree: Tree, services: Services) -> str:
             continue
         for line in text.splitlines():
             if not line.lstrip().startswith("#") and re.search(
-                r"sshd?[-_]?key-?gen|sshd-?gen-?keys|reconfigure.*openssh-server", line
+                r"sshd?[-_]?key-?gen|sshd-?gen-?keys|reconfigure.*openssh-server", line[:_LONGEST_LINE]
             ):
                 return path
     return ""

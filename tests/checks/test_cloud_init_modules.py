@@ -66,6 +66,15 @@ def test_a_list_on_one_line_is_mended_on_its_line(tmp_path: Path) -> None:
     assert parse_mapping(file.read_text())[0]["cloud_config_modules"] == ["set-passwords", "ntp", "runcmd"]
 
 
+def test_a_comment_that_names_the_list_is_not_taken_for_it(tmp_path: Path) -> None:
+    text = WHOLE.replace("cloud_final_modules:\n   - scripts-user\n", "# the cloud_final_modules: are gone\n")
+    file = tmp_path / "cloud.cfg"
+    file.write_text(text)
+    command = remedy(only(modules, cloud(text))).splitlines()[-1].replace(CFG, str(file))
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert parse_mapping(file.read_text())[0]["cloud_final_modules"] == ["scripts-user"]
+
+
 def test_a_later_file_counts_and_is_named() -> None:
     later = {"/etc/cloud/cloud.cfg.d/99-less.cfg": "cloud_final_modules: [final-message]\n"}
     outcome = only(modules, cloud(more=later))
@@ -87,6 +96,20 @@ def test_dns_without_dhcp_is_information() -> None:
         "info",
         "kept",
     ]
+
+
+@pytest.mark.parametrize("indent", ["", " ", "  ", "    "])
+def test_the_remedy_for_dns_leaves_the_list_a_list_whatever_its_indent(indent: str, tmp_path: Path) -> None:
+    names = ["bootcmd", "write-files", "users-groups", "ssh"]
+    text = "cloud_init_modules:\n" + "".join(f"{indent}- {name}\n" for name in names)
+    text += WHOLE[WHOLE.index("cloud_config_modules") :]
+    redhat = {"/etc/os-release": 'ID="rocky"\nVERSION_ID="9.4"\nID_LIKE="rhel centos fedora"\n'}
+    (outcome, _) = judge(modules, cloud(text, redhat))
+    file = tmp_path / "cloud.cfg"
+    file.write_text(text)
+    command = remedy(outcome).splitlines()[-1].replace(CFG, str(file))
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert parse_mapping(file.read_text())[0]["cloud_init_modules"] == ["resolv_conf", *names]
 
 
 def test_red_hat_does_not_list_ntp_itself() -> None:

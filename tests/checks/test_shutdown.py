@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -50,6 +52,12 @@ def test_acpid_without_a_rule_for_the_button_does_not(event: str) -> None:
     outcome = only(clean_shutdown, image(files, **SYSV))
     assert "no rule for button/power" in outcome.evidence[0]
     assert "> /etc/acpi/events/power" in remedy(outcome)
+
+
+@pytest.mark.parametrize("event", [".*" * 60 + "Z", "[a-z/ ]*" * 24 + "Z"])
+def test_a_rule_that_would_take_for_ever_to_match_is_not_tried(event: str) -> None:
+    judge = "from imgtool.guest.power_button import _fits; import sys; _fits(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", judge, event], check=True, timeout=60)
 
 
 def test_acpid_that_is_off_is_switched_on_and_one_that_is_absent_installed() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -173,6 +175,18 @@ def test_red_hat_7_lets_root_in() -> None:
 
 def test_a_file_that_includes_itself_comes_to_an_end() -> None:
     assert judge(sshd, main("Include sshd_config\nPermitRootLogin yes\n"))[0].kind == "kept"
+
+
+def test_a_start_file_of_one_endless_line_is_looked_through_in_no_time() -> None:
+    """The search for what makes keys was quadratic in a line's length: minutes for one file."""
+    code = (
+        "from imgtool.guest.sshd import makes_missing_keys; from tests.guest.owned_tree import OwnedTree;"
+        "from types import SimpleNamespace;"
+        "tree = OwnedTree({'/etc/rc.local': 'reconfigure' * 95_000});"
+        "print(makes_missing_keys(tree, SimpleNamespace(init='sysvinit')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=30, stdout=subprocess.PIPE)
+    assert done.stdout == b"\n"
 
 
 def test_an_unknown_init_is_undecided() -> None:
