@@ -62,6 +62,7 @@ def command(
     from imgtool.errors import UsageError
 
     out = Output(output, force)
+    _require_url(url)
     require_name(name)
     if snapshot_size is None and not given["os_type"]:
         raise UsageError(
@@ -96,24 +97,32 @@ def command(
     return 0
 
 
-def _link(url: str, settings: Settings, keys: Any) -> Any:
-    """() -> a link to fetch. Raises UsageError for what is none, Refusal for an object that is not there."""
+def _require_url(url: str) -> None:
+    """Raise UsageError for what is no link and no object's address."""
     from imgtool.cloud.address import address
-    from imgtool.cloud.failures import CloudFailure
-    from imgtool.cloud.retry import retried
-    from imgtool.cloud.settings import patience_of
-    from imgtool.cloud.store import store_for
     from imgtool.errors import UsageError
 
-    if url.startswith(("http://", "https://")):
-        return lambda: url
-    if not url.startswith("cos://"):
+    if url.startswith("cos://"):
+        address(url)
+    elif not url.startswith(("http://", "https://")):
         raise UsageError(
             Text(
                 "URL is http(s)://… or cos://BUCKET-APPID/KEY.",
                 "URL 须为 http(s)://… 或 cos://存储桶-APPID/键。",
             )
         )
+
+
+def _link(url: str, settings: Settings, keys: Any) -> Any:
+    """() -> a link to fetch. Raises CloudFailure for an object that is not there."""
+    from imgtool.cloud.address import address
+    from imgtool.cloud.failures import CloudFailure
+    from imgtool.cloud.retry import retried
+    from imgtool.cloud.settings import patience_of
+    from imgtool.cloud.store import store_for
+
+    if not url.startswith("cos://"):
+        return lambda: url
     store = store_for(address(url), settings, keys)
     if retried(store.stored, patience_of(settings)) is None:
         raise CloudFailure(

@@ -24,8 +24,16 @@ _STEPS = ("check", "fix", "convert", "recheck", "rehearse", "account", "upload",
 
 @click.command("prepare", short_help="Go the whole way: check, fix, convert, upload, import, wait.")
 @click.argument("image", metavar="IMAGE", type=click.Path(path_type=Path, readable=False))
-@click.option("--bucket", metavar="NAME-APPID[/FOLDER]", help="Where the image is uploaded to, on its way.")
-@click.option("--name", metavar="NAME", help="What the image is to be called; up to 60 characters.")
+@click.option(
+    "--bucket",
+    metavar="NAME-APPID[/FOLDER]",
+    help="Where the image is uploaded to, on its way.  [required, here or in IMGTOOL_BUCKET]",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="What it is to be called, up to 60 characters.  [required, but for --target migrate]",
+)
 @click.option("--description", metavar="TEXT", default="", help="The image's description.")
 @click.option(
     "--target",
@@ -106,6 +114,7 @@ def command(
     """
     from imgtool.cli.output import Output
     from imgtool.cloud.journal import Journal, discard
+    from imgtool.disk.probe import probe
 
     out = Output(output, force, [image])
     settings = cloud_options.settings_of(
@@ -116,6 +125,7 @@ def command(
     order = _order(image, name, settings, given, plan_only)
     if plan_only:
         return _show_plan(session, order, settings, out)
+    probe(image)
     _make_folder(order.folder)
     journal = order.folder / "journal"
     if restart:

@@ -68,7 +68,7 @@ def command(
     from imgtool.cloud.journal import Journal, discard
     from imgtool.cloud.settings import byte_count, byte_rate, patience_of
     from imgtool.cloud.store import store_for
-    from imgtool.cloud.upload import Request, abandon, upload
+    from imgtool.cloud.upload import Request, abandon, require_file, upload
     from imgtool.convert.progress import shown_on_terminal
 
     out = Output(output, force, [image])
@@ -81,6 +81,8 @@ def command(
         public=public_read,
         patience=patience_of(settings),
     )
+    if not abort:
+        require_file(image)
     store = store_for(place, settings)
     path = journal or journal_of(image, str(place))
     if restart:

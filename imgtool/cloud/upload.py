@@ -125,9 +125,16 @@ def identity_of(status: os.stat_result) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
 
 
+def require_file(path: Path) -> None:
+    """Raise CannotRead unless a file can be uploaded: known before anybody is asked for keys."""
+    os.close(_opened(path)[0])
+
+
 def _opened(path: Path) -> tuple[int, list[int]]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise CannotRead(Text(f"{shown(path)} does not exist.", f"{shown(path)} 不存在。")) from error
     except OSError as error:
         raise CannotRead(
             Text(

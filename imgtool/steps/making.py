@@ -75,11 +75,11 @@ class Fix:
         from imgtool.rules import verdict
 
         rules = request_of(run).rules
-        shown = {
+        steps = {
             language: plain(list(plan_lines(plan, cast("Any", language), 100, rules)))
             for language in ("en", "zh")
         }
-        run.say(Text(shown["en"], shown["zh"]))
+        run.say(Text(steps["en"], steps["zh"]))
         expected = verdict(plan.expected)
         if expected != "pass":
             left = ", ".join(dict.fromkeys(it.finding.id for it in plan.unmended)) or "?"
@@ -91,10 +91,13 @@ class Fix:
                 verdict=expected,
             )
         if plan.steps and not run.agree():
+            folder = shown(run.order.folder)
             raise Halt(
                 Text(
-                    en="The repair was not agreed to; nothing was changed. --yes agrees beforehand.",
-                    zh="未同意修复，未做任何更改。可用 --yes 预先同意。",
+                    en="The repair was not agreed to; the image was not changed. --yes agrees beforehand. "
+                    f"What was found so far is kept in {folder}; if you don't go on, remove that folder.",
+                    zh="未同意修复，镜像未做任何更改。可用 --yes 预先同意。"
+                    f"本次运行的状态保存在 {folder}；如不再继续，删除该目录即可。",
                 )
             )
         return {"steps": len(plan.steps)}

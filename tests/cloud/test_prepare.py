@@ -107,6 +107,7 @@ def test_repairs_are_asked_for(sandbox: Sandbox, tmp_path: Path, env: Env) -> No
     assert done.returncode == 1, done.stderr
     assert "remove  /etc/cloud/cloud-init.disabled" in done.stderr
     assert "not agreed to" in done.stderr
+    assert f"kept in {bad}.prepare; if you don't go on, remove that folder" in done.stderr
     assert sandbox.state.list_objects(sandbox.bucket) == []
 
 

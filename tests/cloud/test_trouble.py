@@ -81,17 +81,43 @@ def test_the_sdk_s_credential_file_is_read(file: Path, env: Env, tmp_path: Path)
 def test_an_extra_that_is_not_installed_is_named(
     tmp_path: Path, env: Env, arguments: tuple[str, ...], extra: str
 ) -> None:
-    disk = tiny_linux.make(tmp_path / "web.raw")
+    done = _without_sdks(tiny_linux.make(tmp_path / "web.raw"), env, arguments)
+    assert done.returncode == 4, done.stderr
+    assert f"pip install 'imgtool[{extra}]'" in done.stderr
+
+
+def _without_sdks(disk: Path, env: Env, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     without = "".join(
         f"sys.modules[{name!r}] = None;" for name in ("tencentcloud", "qcloud_cos", "boto3", "aiohttp")
     )
     given = [str(disk) if each == "IMAGE" else each for each in arguments]
     code = f"import sys; {without} sys.argv = ['imgtool', *{given!r}]; from imgtool.cli import main; main()"
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 4, done.stderr
-    assert f"pip install 'imgtool[{extra}]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("upload", "nosuch", TARGET), 3, "nosuch does not exist"),
+        (("prepare", "nosuch", "--name", "n"), 3, "nosuch does not exist"),
+        (("import", "foo", "--name", "n"), 2, "http(s)://"),
+        (("import", "cos://", "--name", "n"), 2, "cos://"),
+        (("import", "http://a.cos.b.c/x", "--name", "n"), 2, "--os-type"),
+        (("prepare", "IMAGE"), 2, "--name"),
+        (("prepare", "IMAGE", "--plan"), 0, "Nothing was done"),
+    ],
+)
+def test_what_is_wrong_with_the_command_is_said_without_sdk_and_keys(
+    tmp_path: Path, env: Env, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    disk = tiny_linux.make(tmp_path / "web.raw")
+    keyless = {name: value for name, value in env.items() if not name.startswith("TENCENTCLOUD")}
+    done = _without_sdks(disk, keyless, arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr + done.stdout
+    assert not (Path.cwd() / "nosuch.prepare").exists()
 
 
 def test_an_expired_token_says_where_new_ones_go(sandbox: Sandbox, env: Env) -> None:
