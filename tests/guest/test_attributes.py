@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from imgtool.disk.blocks import RawBlocks
 from imgtool.guest.ext import Ext
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.xfs import Xfs
+from tests.disk.made import MIB, sparse
 from tests.guest.made_filesystems import find, make_ext, make_xfs
 
 LABEL = b"system_u:object_r:shadow_t:s0\0"
@@ -89,6 +91,28 @@ def test_a_label_on_the_old_xfs_is_read(folder: Path, tmp_path: Path) -> None:
     xfs = Xfs(RawBlocks(image))
     assert xfs.attribute(find(xfs, "/labelled"), SELINUX) == b"v" * len(LABEL)
     assert xfs.attribute(find(xfs, "/plain"), SELINUX) is None
+
+
+def test_a_label_on_btrfs_is_read_from_the_file_that_has_it(tmp_path: Path) -> None:
+    pytest.importorskip("dissect.btrfs")
+    from imgtool.guest.btrfs import Btrfs
+
+    (files := tmp_path / "files").mkdir()
+    for name in ("plain", "labelled"):
+        (files / name).write_text(name)
+    values = {"user.selinux": LABEL, "user.other": b"x" * 2000, "user.empty": b""}
+    try:
+        for name, value in values.items():
+            os.setxattr(files / "labelled", name, value)
+    except OSError as error:
+        pytest.skip(f"the folder's filesystem has no user attributes: {error}")
+    image = sparse(tmp_path / "image", 256 * MIB)
+    subprocess.run(["mkfs.btrfs", "-q", "-r", files, image], check=True)
+    btrfs = Btrfs(RawBlocks(image))
+    for name, value in values.items():
+        assert btrfs.attribute(find(btrfs, "/labelled"), name) == value
+        assert btrfs.attribute(find(btrfs, "/plain"), name) is None
+    assert btrfs.attribute(find(btrfs, "/labelled"), SELINUX) is None
 
 
 @pytest.mark.parametrize("make", ["ext", "xfs"])
