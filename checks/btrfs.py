@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.remedy import if_known
+from imgtool.remedy import GRUB_DEFAULTS, if_known, quoted
 from imgtool.rules import Outcome, Severity, broken
 from imgtool.text import Text
 
@@ -70,13 +71,13 @@ def judged_rootflags(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
             ),
             evidence,
             *_listed(filesystem),
-            remedy=_remedy(guest, here.path),
+            remedy=_remedy(guest, flags, here.path),
             fixable=False,
         )
         return
     if wanted is None:
         # dracut may have written rootflags into the initramfs; initramfs-tools has only the command line
-        certain = guest.release.initramfs_tool == "initramfs-tools"
+        certain = guest.release.initramfs_tool == "mkinitramfs"
         yield broken(
             Text(
                 f"The system is in subvolume {here.path}; without rootflags=subvol= the default one"
@@ -85,7 +86,7 @@ def judged_rootflags(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
             ),
             evidence,
             severity=None if certain else Severity.WARNING,
-            remedy=_remedy(guest, here.path),
+            remedy=_remedy(guest, flags, here.path),
             fixable=False,
         )
         return
@@ -96,7 +97,7 @@ def judged_rootflags(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
         ),
         evidence,
         severity=Severity.WARNING,
-        remedy=_remedy(guest, here.path),
+        remedy=_remedy(guest, flags, here.path),
         fixable=False,
     )
 
@@ -123,11 +124,14 @@ def _listed(filesystem: HasSubvolumes) -> tuple[str, ...]:
 
 
 @if_known
-def _remedy(guest: LinuxGuest, path: str) -> Text | None:
-    flags = f"rootflags=subvol={path.lstrip('/')}"
+def _remedy(guest: LinuxGuest, flags: str, path: str) -> Text | None:
+    """The subvolume in rootflags= of every kernel; other mount options stay, and no other rootflags= does."""
+    kept = [it for it in flags.split(",") if it and not it.startswith(("subvol=", "subvolid="))]
+    wanted = quoted("rootflags=" + ",".join([*kept, f"subvol={path.lstrip('/')}"]))
     command = guest.release.bootloader_command(guest.bootloader.config_path or "")
     if guest.release.family == "redhat":
-        return Text.same(f'grubby --update-kernel=ALL --args="{flags}"')
-    if not command:
+        return Text.same(f"grubby --update-kernel=ALL --remove-args=rootflags --args={wanted}")
+    if not command or not re.fullmatch(r"[\w@:/.,=+-]+", wanted):
         return None
-    return Text.same(f"sed -i 's|^GRUB_CMDLINE_LINUX=\"|&{flags} |' /etc/default/grub && {command}")
+    edit = f"sed -i -e 's| *rootflags=[^ \"]*||g' -e 's|^GRUB_CMDLINE_LINUX=\"|&{wanted} |' {GRUB_DEFAULTS}"
+    return Text.same(f"{edit} && {command}")
