@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -212,7 +213,8 @@ def ways_in(image: Image, guest: LinuxGuest, config: SshdConfig) -> Iterator[Out
             *(f"{each.name}: password" for each, way in zip(accounts, passwords, strict=True) if way.open),
         )
         return
-    remedy = _open(guest, config, root="root" in names.split(", "))
+    shutting = [(it, way.why) for it, way in zip(accounts * 2, (*passwords, *keys), strict=True) if way.why]
+    remedy = _open(guest, config, shutting)
     if any(way.open for way in keys):
         yield broken(
             Text(
@@ -255,10 +257,13 @@ def _allowed(config: SshdConfig, each: Account) -> Way:
     """DenyUsers, AllowUsers, DenyGroups, AllowGroups (auth.c, allowed_user)."""
     from imgtool.guest.sshd import matches
 
-    def named(lines: list[Directive], names: frozenset[str]) -> Directive | None:
+    def named(lines: list[Directive], names: frozenset[str], *, elsewhere: bool = True) -> Directive | None:
+        """The line that names one of them; elsewhere: also where it does so for some addresses alone."""
         for line in lines:
             for word in line.words:
-                if any(matches(word.rpartition("@")[0] or word, name) for name in names):
+                if (elsewhere or "@" not in word) and any(
+                    matches(word.rpartition("@")[0] or word, name) for name in names
+                ):
                     return line
         return None
 
@@ -267,9 +272,7 @@ def _allowed(config: SshdConfig, each: Account) -> Way:
         ("denyusers", "allowusers", own),
         ("denygroups", "allowgroups", each.groups),
     ):
-        denied = named(
-            [line for line in config.lines(deny, each) if not any("@" in word for word in line.words)], names
-        )
+        denied = named(config.lines(deny, each), names, elsewhere=False)
         if denied:
             return Way(False, denied)
         listed = config.lines(allow, each)
@@ -356,17 +359,26 @@ def _set_by_cloud_init(guest: LinuxGuest, line: Directive | None) -> bool | None
     return said.lower() in ("true", "yes", "on", "1")
 
 
-def _open(guest: LinuxGuest, config: SshdConfig, *, root: bool) -> Text:
-    """A file that sshd reads first, where it includes such files; else lines at the head of the main one."""
-    wanted = [
-        *(["PermitRootLogin yes"] if root else []),
-        "PasswordAuthentication yes",
-        "PubkeyAuthentication yes",
-    ]
-    lines = "\\n".join(wanted)
+def _open(guest: LinuxGuest, config: SshdConfig, shutting: list[tuple[Account, Directive]]) -> Text:
+    """A file that sshd reads first, where it includes such files; else lines at the head of the main one.
+
+    shutting: lines that keep an account out; first those that count whatever stands before them.
+    """
+    edits = {(it.path, it.line): edit for each, it in shutting if (edit := _admit(each, it))}
+    commands = [f"sed -i '{line}{edit}' {quoted(path)}" for (path, line), edit in edits.items()]
+    lines = "PermitRootLogin yes\\nPasswordAuthentication yes\\nPubkeyAuthentication yes"
     if guest.tree.is_dir("/etc/ssh/sshd_config.d") and includes_folder(guest, config.path):
-        return in_guest(f"printf '{lines}\\n' > {OWN_FILE}")
-    return in_guest("sed -i '1i " + lines + f"' {config.path}")
+        return in_guest(*commands, f"printf '{lines}\\n' > {OWN_FILE}")
+    return in_guest(*commands, "sed -i '1i " + lines + f"' {config.path}")
+
+
+def _admit(each: Account, line: Directive) -> str:
+    """sed's command for a line that no earlier one outweighs; "" for one that is outweighed."""
+    if line.keyword == "allowusers":
+        return f"s/[[:space:]]*$/ {each.name}/" if re.fullmatch(r"[\w.-]+", each.name) else ""
+    if line.keyword in ("denyusers", "denygroups", "allowgroups", "authenticationmethods") or line.criteria:
+        return "s/^/# /"
+    return ""
 
 
 def includes_folder(guest: LinuxGuest, path: str) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,18 +103,25 @@ def test_an_address_of_the_old_network_is_told(address: str) -> None:
         ('PermitRootLogin yes\nPasswordAuthentication "no"\nPubkeyAuthentication no\n', "neither", 2),
         ("PermitRootLogin yes\nAllowUsers deploy admin\n", "neither", 2),
         ("PermitRootLogin yes\nDenyUsers r*\n", "neither", 2),
+        ("PermitRootLogin yes\nDenyUsers eve@10.0.0.9 root\n", "neither", 2),
         ("PermitRootLogin yes\nAllowGroups wheel\n", "neither", 2),
         ("PermitRootLogin yes\nDenyGroups ssh-users\n", "neither", 2),
         ("PermitRootLogin yes\nAuthenticationMethods publickey\n", "keys but no passwords", 2),
         ("PermitRootLogin yes\nMatch User root\n  PasswordAuthentication no\n", "keys but no passwords", 3),
     ],
 )
-def test_what_keeps_root_out_is_told_by_its_line(text: str, words: str, line: int) -> None:
+def test_what_keeps_root_out_is_told_by_its_line_and_mended(
+    text: str, words: str, line: int, tmp_path: Path
+) -> None:
     outcome = only(sshd, main(text))
     assert level(sshd, outcome) == "warning"
     assert words in outcome.message.en
     assert outcome.evidence[0].startswith(f"{MAIN}:{line}: ")
     assert "PasswordAuthentication yes" in remedy(outcome)
+    (file := tmp_path / "sshd_config").write_text(text)
+    script = "\n".join(remedy(outcome).splitlines()[1:]).replace(MAIN, str(file))
+    subprocess.run(["sh", "-ec", script], check=True)
+    assert levels(sshd, main(file.read_text())) == ["kept"]
 
 
 @pytest.mark.parametrize(
