@@ -22,7 +22,7 @@ CD = re.compile(r"config-2|/dev/(cdrom|sr0|scd0|disk/by-label)")
 MOUNTS = re.compile(r"\b(u?mount|isoinfo|bsdtar|7z)\b")
 # What os.conf has, and by what a script shows that it applies it
 APPLIED = (
-    (Text("the password", "密码"), re.compile(r"chpasswd|usermod\b.*-p|/etc/shadow"), "password"),
+    (Text("the password", "密码"), re.compile(r"chpasswd|usermod\b.{0,200}-p|/etc/shadow"), "password"),
     (Text("the address", "IP 地址"), re.compile(r"eth0_ip_addr|local-ipv4|dhclient|dhcp"), "eth0_ip_addr"),
     (Text("the host name", "主机名"), re.compile(r"\bhostname\b"), "hostname"),
     (Text("the DNS servers", "DNS 服务器"), re.compile(r"dns_nameserver"), "dns_nameserver"),

@@ -14,9 +14,9 @@ ADJTIME = "/etc/adjtime"
 _LIMIT = 64 << 10
 # Where old distributions say it, and the words for local time: Red Hat up to 5, SUSE up to 11, Debian up to 6
 _OLDER = (
-    ("/etc/sysconfig/clock", r"^\s*UTC\s*=\s*[\"']?(?P<said>\w+)", ("false", "no", "0")),
-    ("/etc/sysconfig/clock", r"^\s*HWCLOCK\s*=\s*[\"']?(?P<said>[\w-]+)", ("--localtime", "-l")),
-    ("/etc/default/rcS", r"^\s*UTC\s*=\s*[\"']?(?P<said>\w+)", ("no",)),
+    ("/etc/sysconfig/clock", r"^[ \t]*UTC[ \t]*=[ \t]*[\"']?(?P<said>\w+)", ("false", "no", "0")),
+    ("/etc/sysconfig/clock", r"^[ \t]*HWCLOCK[ \t]*=[ \t]*[\"']?(?P<said>[\w-]+)", ("--localtime", "-l")),
+    ("/etc/default/rcS", r"^[ \t]*UTC[ \t]*=[ \t]*[\"']?(?P<said>\w+)", ("no",)),
 )
 
 
