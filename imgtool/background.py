@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 Value = TypeVar("Value")
@@ -22,6 +23,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 # Python's own 5 ms are what a thread waits for its turn each time that it comes back from C code; one that
 # unpacks does so sixty times in as many milliseconds.
 SWITCH = 0.0002
+LENGTH = 8  # bytes before an answer, which say how long it is: one that is killed may give half of it
 
 
 class Work(Protocol[Result_co]):
@@ -59,11 +61,13 @@ class Forked(Generic[Value]):
         os.close(watched)
 
     def result(self) -> Value:
-        """What the function returned, or raises what it raised. Without an answer it is called here."""
+        """What the function returned, or raises what it raised. Without a whole answer it is called here."""
         with open(self._answer, "rb", closefd=False) as answer:
             data = answer.read()
         self.end()
-        value, error = pickle.loads(data) if data else (self._work(), None)  # noqa: S301 - from our own child
+        content = memoryview(data)[LENGTH:]
+        whole = len(data) > LENGTH and int.from_bytes(data[:LENGTH], "little") == len(content)
+        value, error = pickle.loads(content) if whole else (self._work(), None)  # noqa: S301 - our own child's
         if error is not None:
             raise error
         return value
@@ -71,8 +75,9 @@ class Forked(Generic[Value]):
     def end(self) -> None:
         """Let it end at once."""
         if self._process:
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, 0)
+            with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored it is gone
+                os.kill(self._process, signal.SIGKILL)
+                os.waitpid(self._process, 0)
             os.close(self._answer)
             os.close(self._life)
             self._process = 0
@@ -93,8 +98,9 @@ def _answer_and_exit(work: Callable[[], Any], watched: int, answer: int) -> NoRe
             said = work(), None
         except Exception as error:
             said = None, error
-        data = memoryview(pickle.dumps(said))
-        pickle.loads(data)  # noqa: S301 - an exception may be one that can't be made again
+        content = pickle.dumps(said)
+        pickle.loads(content)  # noqa: S301 - an exception may be one that can't be made again
+        data = memoryview(len(content).to_bytes(LENGTH, "little") + content)
         while data:
             data = data[os.write(answer, data) :]
     except BaseException:  # noqa: S110 - no answer is an answer

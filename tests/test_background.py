@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -67,6 +68,26 @@ def test_without_an_answer_the_function_is_called_here() -> None:
         return 42
 
     assert Forked(crash_elsewhere).result() == 42
+
+
+def test_after_half_an_answer_the_function_is_called_here() -> None:
+    here = os.getpid()
+
+    def killed_while_it_answers() -> tuple[bytes, int]:
+        return b"x" * (1 << 20), os.getpid()
+
+    forked = Forked(killed_while_it_answers)
+    assert select.select([forked._answer], [], [], 60)[0]
+    os.kill(forked._process, signal.SIGKILL)
+    assert forked.result() == (b"x" * (1 << 20), here)
+
+
+def test_it_works_where_the_system_collects_children_itself() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # inherited from a shell or a service
+    try:
+        assert Forked(lambda: 42).result() == 42
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_process_that_nobody_waits_for_is_ended() -> None:
