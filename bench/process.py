@@ -100,9 +100,10 @@ def descendants(process: int) -> list[int]:
 
 def _children(process: int) -> list[int]:
     found: list[int] = []
-    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # it ended meanwhile
-            found += [int(word) for word in tasks.read_text().split()]
+    with contextlib.suppress(OSError):  # it ended meanwhile
+        for thread in os.listdir(f"/proc/{process}/task"):
+            with contextlib.suppress(OSError):
+                found += map(int, Path(f"/proc/{process}/task/{thread}/children").read_text().split())
     return found
 
 

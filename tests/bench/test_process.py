@@ -35,6 +35,12 @@ def test_peak_memory_counts_a_descendant_whose_parent_ended() -> None:
     assert peak_memory([sys.executable, "-c", middle]) > 60 * MIB
 
 
+def test_a_process_that_ended_meanwhile_has_no_descendants() -> None:
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    assert descendants(gone.pid) == []
+
+
 def test_measuring_memory_leaves_no_process_behind() -> None:
     before = descendants(os.getpid())
     orphan = "import subprocess; subprocess.Popen(['sleep', '600'])"
