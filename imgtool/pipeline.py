@@ -22,8 +22,6 @@ from imgtool.steps.step import Order, Result, Run, Step, file_identity
 if TYPE_CHECKING:
     from imgtool.text import Text
 
-STEPS = ("check", "fix", "convert", "recheck", "rehearse", "account", "upload", "dry-run", "import", "wait")
-
 
 @dataclass(frozen=True)
 class Done:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from imgtool.steps.step import Order, Run, Step
 
 _GIVEN = click.Path(path_type=Path, exists=True)
-_STEPS = ("check", "fix", "convert", "recheck", "rehearse", "account", "upload", "dry-run", "import", "wait")
+_STEPS = (
+    *("unpack", "check", "fix", "convert", "recheck", "rehearse", "account", "upload"),
+    *("console", "dry-run", "import", "wait", "tidy"),
+)
 
 
 @click.command("prepare", short_help="Go the whole way: check, fix, convert, upload, import, wait.")
@@ -43,9 +46,12 @@ _STEPS = ("check", "fix", "convert", "recheck", "rehearse", "account", "upload",
     help="An image, an object for offline migration, or a snapshot of a data disk.",
 )
 @click.option(
-    "--plan", "plan_only", is_flag=True, help="Show the steps, with sizes and times, and do nothing."
+    "--plan",
+    "plan_only",
+    is_flag=True,
+    help="Judge the image, show the steps with sizes and times; do nothing.",
 )
-@click.option("--until", type=click.Choice(_STEPS), help="Stop after this step.")
+@click.option("--until", type=click.Choice(_STEPS), help="Stop after this step; --plan lists those of a run.")
 @click.option("--yes", is_flag=True, help="Agree to the repairs beforehand.")
 @click.option("--no-fix", is_flag=True, help="Repair nothing: an image with errors ends the run.")
 @click.option("--rehearse", is_flag=True, help="Boot the image before it is uploaded.")
@@ -123,9 +129,10 @@ def command(
     )
     given["debug"] = session.debug
     order = _order(image, name, settings, given, plan_only)
-    if plan_only:
-        return _show_plan(session, order, settings, out)
     probe(image)
+    _require_step(order, until)
+    if plan_only:
+        return _show_plan(session, order, until, settings, out)
     _make_folder(order.folder)
     journal = order.folder / "journal"
     if restart:
@@ -191,6 +198,21 @@ def _order(
         patience=patience_of(settings),
         debug=given["debug"],
     )
+
+
+def _require_step(order: Order, until: str | None) -> None:
+    """Raise UsageError where a run has no such step: it would go the whole way."""
+    from imgtool.errors import UsageError
+    from imgtool.pipeline import steps_for
+
+    names = [step.name for step in steps_for(order)]
+    if until is not None and until not in names:
+        raise UsageError(
+            Text(
+                f"This run has no step {until}: it has {', '.join(names)}.",
+                f"本次运行没有步骤 {until}；其步骤为：{'、'.join(names)}。",
+            )
+        )
 
 
 def _object_name(name: str) -> str:
@@ -293,7 +315,7 @@ def _go(session: Session, run: Run, until: str | None, out: Any, format_: str) -
     return 0
 
 
-def _show_plan(session: Session, order: Order, settings: Settings, out: Any) -> int:
+def _show_plan(session: Session, order: Order, until: str | None, settings: Settings, out: Any) -> int:
     from imgtool.cloud import bandwidth
     from imgtool.cloud.address import address
     from imgtool.cloud.settings import byte_rate
@@ -303,22 +325,29 @@ def _show_plan(session: Session, order: Order, settings: Settings, out: Any) -> 
     from imgtool.report.phrases import size
     from imgtool.report.visible import cells
     from imgtool.steps.estimate import estimates
+    from imgtool.steps.foresight import Foresight, foreseen, phrase
     from imgtool.steps.making import must_be_unpacked
 
+    packed = must_be_unpacked(order)
+    found = Foresight() if packed else foreseen(order)
     with Image(order.image, order.profile, Options(order.target)) as image:
         facts, _ = facts_of(image)
-        if facts["virtual_size"] is None and not must_be_unpacked(order):
+        if facts["virtual_size"] is None and not packed and not found.stops:
             image.disk.blocks  # noqa: B018 - says why it can't be read
+    said = Text("The image is judged once it is unpacked.", "镜像在解出后检查。") if packed else phrase(found)
     place = address(order.address)
     host = f"{place.bucket}.{settings.cos_endpoint}" if settings.cos_endpoint else ""
     rate = byte_rate(settings.bandwidth) if settings.bandwidth else bandwidth.recall(host)
     rows = []
     total: float | None = 0.0
-    for each in estimates(order, steps_for(order), facts, rate):
+    steps = steps_for(order)
+    last = next((n for n, step in enumerate(steps, 1) if step.name in (found.stops, until)), len(steps))
+    for each in estimates(order, steps[:last], facts, rate):
         total = None if total is None or each.seconds is None else total + each.seconds
+        title = _REPAIRING if each.name == "convert" and found.repair else each.title
         rows.append(
             (
-                session.say(each.title),
+                f"{each.name:9}{session.say(title)}",
                 "" if each.size is None else size(each.size),
                 session.say(Text("unknown", "未知")) if each.seconds is None else _span(each.seconds),
             )
@@ -339,8 +368,11 @@ def _show_plan(session: Session, order: Order, settings: Settings, out: Any) -> 
             f"About {_span(total)} in all{at}. Nothing was done.",
             f"预计共 {_span(total)}{at}。未执行任何操作。",
         )
-    out.write("\n".join([*lines, session.say(note)]) + "\n")
-    return 0
+    out.write("\n".join([session.say(said), *lines, session.say(note)]) + "\n")
+    return found.exit_code
+
+
+_REPAIRING = Text("Apply the repair, make a compressed qcow2", "执行修复，生成压缩的 qcow2")
 
 
 def _span(seconds: float) -> str:

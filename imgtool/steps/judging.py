@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgtool.steps.step import Halt, Result, Run
+from imgtool.steps.step import Halt, Order, Result, Run
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Check:
         return True
 
     def do(self, run: Run) -> Result:
-        report = judged(run, run.source)
+        report = judged(run.order, run.source)
         run.reports[self.name] = report
         if report.lacks is not None:
             from imgtool.errors import CannotRead
@@ -55,31 +55,30 @@ class Recheck:
         return bool(result["verdict"] == "pass")
 
     def do(self, run: Run) -> Result:
-        report = judged(run, run.product)
+        report = judged(run.order, run.product)
         run.reports[self.name] = report
         if report.verdict != "pass":
             raise failed(report)
         return summary(report)
 
 
-def request_of(run: Run) -> Request:
-    """How images are judged in this run."""
+def request_of(order: Order) -> Request:
+    """How images are judged for an order."""
     from imgtool.image import Options
     from imgtool.judging import Request
     from imgtool.rules import discover
 
-    order = run.order
     options = Options(order.target, order.boot_mode, order.force_import, debug=order.debug)
     return Request(profile=order.profile, rules=discover(), options=options)
 
 
-def judged(run: Run, path: Path) -> ImageReport:
+def judged(order: Order, path: Path) -> ImageReport:
     """The report on an image, made in a process of its own: images are strangers'."""
     from imgtool.cli.workers import Crashed, in_processes
     from imgtool.judging import judge, report_of_crash
 
-    request = request_of(run)
-    (answer,) = in_processes(lambda it: judge(it, request), [path], debug=run.order.debug)
+    request = request_of(order)
+    (answer,) = in_processes(lambda it: judge(it, request), [path], debug=order.debug)
     return report_of_crash(path, request, answer.cause) if isinstance(answer, Crashed) else answer
 
 

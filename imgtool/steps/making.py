@@ -69,12 +69,17 @@ class Fix:
     def do(self, run: Run) -> Result:
         if not run.results["check"]["errors"] and run.results["check"]["verdict"] == "pass":
             return {"steps": 0}
-        plan = planned(run, run.source)
+        try:
+            plan = planned(run.order, run.source)
+        except CannotRead as error:
+            if run.results["check"]["verdict"] != "fail":
+                raise
+            raise Halt(error.statement(), run.reports.get("check")) from error
         from imgtool.repair.report import plan_lines
         from imgtool.report.text import plain
         from imgtool.rules import verdict
 
-        rules = request_of(run).rules
+        rules = request_of(run.order).rules
         steps = {
             language: plain(list(plan_lines(plan, cast("Any", language), 100, rules)))
             for language in ("en", "zh")
@@ -123,14 +128,14 @@ class Convert:
         if run.results["fix"]["steps"]:
             from imgtool.repair.apply import apply
 
-            plan = planned(run, run.source)
+            plan = planned(run.order, run.source)
             done = apply(
                 run.source,
                 run.product,
                 plan,
                 request=request,
                 profile=order.profile,
-                replan=lambda file: planned(run, file.path, file),
+                replan=lambda file: planned(run.order, file.path, file),
                 progress=run.progress,
             ).converted
         else:
@@ -166,7 +171,7 @@ class Rehearse:
         console = order.folder / "console.log"
         console.unlink(missing_ok=True)
         how = Rehearsal(order.boot_mode, None, order.force_import, console, progress=run.progress)
-        report = rehearsed(run.product, judged(run, run.product), request_of(run), how)
+        report = rehearsed(run.product, judged(run.order, run.product), request_of(run.order), how)
         if report.verdict != "pass":
             raise Halt(
                 Text(
@@ -178,7 +183,7 @@ class Rehearse:
         return {"verdict": report.verdict, "seconds": round(report.duration_s, 1)}
 
 
-def planned(run: Run, path: Path, file: ImageFile | None = None) -> Plan:
+def planned(order: Order, path: Path, file: ImageFile | None = None) -> Plan:
     """The repair plan, made in a process of its own. file: where it is known already (an overlay)."""
     from imgtool.cli.workers import LONGEST, Crashed, in_processes
     from imgtool.errors import ImgtoolError
@@ -186,19 +191,19 @@ def planned(run: Run, path: Path, file: ImageFile | None = None) -> Plan:
     from imgtool.lazy import preset
     from imgtool.repair.plan import make_plan
 
-    request = request_of(run)
+    request = request_of(order)
 
     def made(it: Path) -> Any:
         with Image(it, request.profile, request.options) as image:
             if file is not None:
                 preset(image, file=file)
             try:
-                return make_plan(image, request.rules, run.order.wishes)
+                return make_plan(image, request.rules, order.wishes)
             except ImgtoolError as error:
                 return error.statement()
 
-    limit = math.inf if run.order.debug else LONGEST
-    (answer,) = in_processes(made, [path], debug=run.order.debug, limit=limit)
+    limit = math.inf if order.debug else LONGEST
+    (answer,) = in_processes(made, [path], debug=order.debug, limit=limit)
     if isinstance(answer, Text):
         raise CannotRead(answer)
     if isinstance(answer, Crashed):

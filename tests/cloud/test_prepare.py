@@ -5,6 +5,7 @@ cloud.
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,33 @@ def test_a_plan_does_nothing(sandbox: Sandbox, disk: Path, env: Env) -> None:
     assert "Nothing was done" in done.stdout
     assert not (disk.parent / "web.raw.prepare").exists()
     assert sandbox.state.list_objects(sandbox.bucket) == []
+
+
+def test_a_plan_says_what_the_check_finds_and_ends_where_the_run_would(tmp_path: Path, env: Env) -> None:
+    noise = tmp_path / "rnd.img"
+    noise.write_bytes(random.Random(5).randbytes(1 << 20))
+    found = imgtool("check", noise, env=env)
+    done = imgtool("prepare", noise, "--plan", env=env)
+    assert (done.returncode, found.returncode) == (1, 1), done.stderr
+    assert "disk.partition-table" in done.stdout
+    assert "stop at `fix`" in done.stdout
+    assert "upload" not in done.stdout
+    assert prepare(noise, env).returncode == 1
+
+
+def test_a_plan_has_the_repair_and_the_steps_that_until_takes(tmp_path: Path, env: Env) -> None:
+    bad = tiny_linux.make(tmp_path / "bad.raw", more={"/etc/cloud/cloud-init.disabled": ""})
+    done = imgtool("prepare", bad, "--plan", env=env)
+    assert done.returncode == 0, done.stderr
+    assert "Mended on the copy: 1 of 1" in done.stdout
+    assert "convert  Apply the repair" in done.stdout
+    steps = [line.split()[1] for line in done.stdout.splitlines() if line[:2].strip().isdigit()]
+    choices = imgtool("prepare", "--help", env=env).stdout.replace("\n", " ").replace(" ", "")
+    assert all(f"|{step}" in choices for step in steps)
+    shorter = imgtool("prepare", bad, "--plan", "--until", "convert", env=env).stdout
+    assert " 3. convert" in shorter.splitlines()[-2]
+    other = prepare(bad, env, "--until", "rehearse")
+    assert (other.returncode, "no step rehearse" in other.stderr) == (2, True)
 
 
 def test_an_image_that_fails_is_not_uploaded(sandbox: Sandbox, tmp_path: Path, env: Env) -> None:
