@@ -24,6 +24,7 @@ EVERY_ADDRESS = (
     "*",
     "any",
 )
+WEIGHTY = ("denyusers", "denygroups", "allowgroups", "authenticationmethods")
 OWN_FILE = "/etc/ssh/sshd_config.d/00-platform.conf"
 
 
@@ -213,8 +214,7 @@ def ways_in(image: Image, guest: LinuxGuest, config: SshdConfig) -> Iterator[Out
             *(f"{each.name}: password" for each, way in zip(accounts, passwords, strict=True) if way.open),
         )
         return
-    shutting = [(it, way.why) for it, way in zip(accounts * 2, (*passwords, *keys), strict=True) if way.why]
-    remedy = _open(guest, config, shutting)
+    remedy = _open(guest, config, admissions(image, guest, config))
     if any(way.open for way in keys):
         yield broken(
             Text(
@@ -359,26 +359,33 @@ def _set_by_cloud_init(guest: LinuxGuest, line: Directive | None) -> bool | None
     return said.lower() in ("true", "yes", "on", "1")
 
 
-def _open(guest: LinuxGuest, config: SshdConfig, shutting: list[tuple[Account, Directive]]) -> Text:
-    """A file that sshd reads first, where it includes such files; else lines at the head of the main one.
+def admissions(image: Image, guest: LinuxGuest, config: SshdConfig) -> dict[tuple[str, int], str]:
+    """What has to change in lines that keep people out whatever stands before them.
 
-    shutting: lines that keep an account out; first those that count whatever stands before them.
+    By file and line the name to add at its end, "" for a line that is to go.
     """
-    edits = {(it.path, it.line): edit for each, it in shutting if (edit := _admit(each, it))}
-    commands = [f"sed -i '{line}{edit}' {quoted(path)}" for (path, line), edit in edits.items()]
+    found: dict[tuple[str, int], str] = {}
+    for each in _accounts(image, guest):
+        for line in (_password(guest, config, each).why, _key(guest, config, each).why):
+            if line is None:
+                continue
+            if line.keyword == "allowusers" and re.fullmatch(r"[\w.-]+", each.name):
+                found[line.path, line.line] = each.name
+            elif line.criteria or line.keyword in WEIGHTY:
+                found[line.path, line.line] = ""
+    return found
+
+
+def _open(guest: LinuxGuest, config: SshdConfig, admitted: dict[tuple[str, int], str]) -> Text:
+    """A file that sshd reads first, where it includes such files; else lines at the head of the main one."""
+    commands = [
+        f"sed -i '{line}s/{'[[:space:]]*$/ ' + name if name else '^/# '}/' {quoted(path)}"
+        for (path, line), name in admitted.items()
+    ]
     lines = "PermitRootLogin yes\\nPasswordAuthentication yes\\nPubkeyAuthentication yes"
     if guest.tree.is_dir("/etc/ssh/sshd_config.d") and includes_folder(guest, config.path):
         return in_guest(*commands, f"printf '{lines}\\n' > {OWN_FILE}")
     return in_guest(*commands, "sed -i '1i " + lines + f"' {config.path}")
-
-
-def _admit(each: Account, line: Directive) -> str:
-    """sed's command for a line that no earlier one outweighs; "" for one that is outweighed."""
-    if line.keyword == "allowusers":
-        return f"s/[[:space:]]*$/ {each.name}/" if re.fullmatch(r"[\w.-]+", each.name) else ""
-    if line.keyword in ("denyusers", "denygroups", "allowgroups", "authenticationmethods") or line.criteria:
-        return "s/^/# /"
-    return ""
 
 
 def includes_folder(guest: LinuxGuest, path: str) -> bool:

@@ -34,6 +34,8 @@ def let_people_in(work: Work) -> None:
             if line.keyword == "listenaddress":
                 work.draft.edit(line.path, lambda text, number=line.line: _commented(text, number))  # type: ignore[misc]
     if any(outcome.kind == "broken" for outcome in rules.ways_in(work.image, guest, config)):
+        for (path, number), name in rules.admissions(work.image, guest, config).items():
+            work.draft.edit(path, lambda text, at=number, who=name: _admitted(text, at, who))  # type: ignore[misc]
         _open(work, config.path)
 
 
@@ -43,6 +45,14 @@ def _open(work: Work, path: str) -> None:
         work.draft.write(rules.OWN_FILE, HEAD + lines, mode=0o600)
     else:  # of several lines the first counts
         work.draft.edit(path, lambda text: HEAD + lines + text)
+
+
+def _admitted(text: str, number: int, name: str) -> str:
+    if not name:
+        return _commented(text, number)
+    lines = text.split("\n")
+    lines[number - 1] = f"{lines[number - 1].rstrip()} {name}"
+    return "\n".join(lines)
 
 
 def _commented(text: str, number: int) -> str:

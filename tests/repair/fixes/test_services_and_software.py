@@ -29,8 +29,13 @@ PLATFORM = "/etc/ssh/sshd_config.d/10-platform.conf"
             PLATFORM: None,
         },
         {"/etc/ssh/ssh_host_ed25519_key": None},
+        {PLATFORM: "PermitRootLogin yes\nAllowUsers deploy\n"},
+        {PLATFORM: "PermitRootLogin yes\nDenyGroups ssh-users\n"},
     ],
-    ids=["not enabled", "masked", "no passwords", "no root", "old addresses", "no host keys"],
+    ids=[
+        *("not enabled", "masked", "no passwords", "no root", "old addresses", "no host keys"),
+        *("others allowed", "a group denied"),
+    ],
 )
 def test_sshd_lets_people_in_again(tmp_path: Path, changes: dict[str, Any]) -> None:
     mends(FolderGuest(tmp_path, {**sshd.SSHD, **changes}), "linux.sshd")
