@@ -26,7 +26,9 @@ FOLDER = "/Windows/Drivers/VirtIO"
 INF_FOLDER = "/Windows/INF"
 CATALOGS = "/Windows/System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}"
 CURRENT_VERSION = "Microsoft\\Windows\\CurrentVersion"
-DEVICE_PATH = "%SystemRoot%\\inf;%SystemRoot%\\Drivers\\VirtIO"
+INSTALLED = "%SystemRoot%\\inf"
+"""Where Windows seeks INFs while DevicePath says nothing else."""
+GIVEN = "%SystemRoot%\\Drivers\\VirtIO"
 STORED = (".sys", ".inf", ".cat", ".pdb", ".dll", ".exe")
 _SCORE = 0x0D000003  # signed by the vendor, as Windows scores it
 _MATCHED = bytes((1, 255, 0, 0))
@@ -87,7 +89,17 @@ def copy_files(work: Work, driver: VirtioDriver) -> None:
         if name.endswith(STORED):
             draft.write(f"{FOLDER}/{name}", content)
     _stage(work, driver, found)
-    draft.registry_set(SOFTWARE, CURRENT_VERSION, "DevicePath", RegistryValue("expand_sz", DEVICE_PATH))
+    draft.registry_set(SOFTWARE, CURRENT_VERSION, "DevicePath", RegistryValue("expand_sz", _seeking(guest)))
+
+
+def _seeking(guest: WindowsGuest) -> str:
+    """DevicePath with the folder of the drivers behind those that it has."""
+    key = guest.software.key(CURRENT_VERSION)
+    there = (key.text("DevicePath") if key is not None else None) or INSTALLED
+    folders = [folder for folder in there.split(";") if folder]
+    if GIVEN.lower() not in (folder.lower() for folder in folders):
+        folders.append(GIVEN)
+    return ";".join(folders)
 
 
 def _stage(work: Work, driver: VirtioDriver, found: dict[str, bytes]) -> None:
@@ -103,8 +115,15 @@ def _stage(work: Work, driver: VirtioDriver, found: dict[str, bytes]) -> None:
         work.draft.write(f"{CATALOGS}/oem{number}.cat", catalogue)
 
 
-def start_at_boot(work: Work, driver: VirtioDriver) -> None:
-    """The service of a driver that starts with the kernel."""
+def start_with_kernel(work: Work, driver: VirtioDriver) -> None:
+    """A service that is there started with the kernel; its program stays where it is."""
+    key = service_key(work.image.windows, driver.name)
+    work.draft.registry_set(SYSTEM, key, "Start", dword(0))
+    work.draft.registry_delete(SYSTEM, f"{key}\\StartOverride")
+
+
+def install_at_boot(work: Work, driver: VirtioDriver) -> None:
+    """The service of a driver that was copied, to start with the kernel."""
     key = service_key(work.image.windows, driver.name)
     path = RegistryValue("expand_sz", f"system32\\drivers\\{driver.name}.sys")
     set_values(
@@ -113,7 +132,6 @@ def start_at_boot(work: Work, driver: VirtioDriver) -> None:
         key,
         {
             "Type": dword(1),
-            "Start": dword(0),
             "ErrorControl": dword(1),
             "Group": sz("SCSI miniport"),
             "Tag": dword(0x21),
@@ -122,7 +140,7 @@ def start_at_boot(work: Work, driver: VirtioDriver) -> None:
     )
     set_values(work, SYSTEM, f"{key}\\Parameters", {"BusType": dword(1)})
     set_values(work, SYSTEM, f"{key}\\Parameters\\PnpInterface", {"5": dword(1)})
-    work.draft.registry_delete(SYSTEM, f"{key}\\StartOverride")
+    start_with_kernel(work, driver)
 
 
 def start_by_plug_and_play(work: Work, driver: VirtioDriver) -> None:

@@ -11,9 +11,10 @@ from imgtool.repair.windows_drivers import (
     bind,
     copy_files,
     dword,
+    install_at_boot,
     service_key,
-    start_at_boot,
     start_by_plug_and_play,
+    start_with_kernel,
 )
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def find_the_disk(work: Work) -> None:
     kinds = {fault.kind for fault in rules.storage_faults(work.image.windows, driver)}
     if "install" in kinds:
         copy_files(work, driver)
-    if kinds & {"install", "start", "override"}:
-        start_at_boot(work, driver)
+        install_at_boot(work, driver)
+    elif kinds & {"start", "override"}:
+        start_with_kernel(work, driver)
     if kinds & {"install", "bind"}:
         bind(work, driver)
 
