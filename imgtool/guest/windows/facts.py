@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imgtool.guest.windows import settings
+from imgtool.guest.windows.mounted_devices import read_drive_letters
 
 if TYPE_CHECKING:
     from imgtool.facts import Unread
@@ -43,6 +44,7 @@ def windows_facts(guest: WindowsGuest, unread: Unread) -> Facts:
         "domain": identity.domain or None if identity else None,
         "time_zone": clock.zone or None if clock else None,
         "rtc_utc": clock.utc if clock else None,
+        "drive_letters": unread.ask("drive_letters", lambda: _drive_letters(guest)) or [],
         "san_policy": unread.ask("san_policy", lambda: settings.read_san_policy(guest)),
         "product_key": unread.ask("product_key", lambda: settings.read_key_type(guest)) or None,
         "hibernation": hibernation.state if hibernation else None,
@@ -82,6 +84,24 @@ def _boot(guest: WindowsGuest) -> Facts:
         "loader": loader.path if loader else None,
         "device": loader.device.words if loader and loader.device else None,
     }
+
+
+def _drive_letters(guest: WindowsGuest) -> list[Facts]:
+    rows = []
+    for letter, device in read_drive_letters(guest.system).items():
+        partition = device.partition_on(guest.disk)
+        rows.append(
+            {
+                "letter": letter,
+                "kind": device.kind,
+                "partition": partition.number if partition is not None else None,
+                "disk_signature": device.signature or None,
+                "offset": device.offset if device.kind == "mbr" else None,
+                "partition_guid": device.partition_guid or None,
+                "path": device.path or None,
+            }
+        )
+    return rows
 
 
 def _remote_desktop(guest: WindowsGuest) -> Facts:
