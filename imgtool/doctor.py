@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from imgtool.errors import ImgtoolError
+from imgtool.extras import install_command
 from imgtool.records import dataclass
 from imgtool.text import Text
 from imgtool.virtualization import kvm_usable, readable_kernels
@@ -116,7 +117,7 @@ def _btrfs() -> Item:
         "读取 btrfs，无需 libguestfs（AGPL，故为扩展）",
     )
     version = _import_version("dissect.btrfs", "dissect.btrfs")
-    remedy = None if version is not None else Text.same(f"{sys.executable} -m pip install 'imgtool[btrfs]'")
+    remedy = None if version is not None else Text.same(install_command("btrfs"))
     return Item("dissect.btrfs", version is not None, False, version or "", purpose, remedy)
 
 

@@ -71,7 +71,7 @@ def command(
     import asyncio
     import tempfile
 
-    from imgtool.cloud.extras import require
+    from imgtool.extras import require
 
     require("aiohttp", "sandbox")
     from imgtool.cloud.sandbox.server import Sandbox, with_faults

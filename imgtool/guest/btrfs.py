@@ -1,4 +1,4 @@
-"""btrfs, read-only: one subvolume at a time, through the optional dissect.btrfs (the extra imgtool[btrfs]).
+"""btrfs, read-only: one subvolume at a time, through the optional dissect.btrfs (the extra [btrfs]).
 
 What is read is the state of the last commit: a log tree that waits to be replayed is left alone, as other
 filesystems' journals are.

@@ -26,12 +26,17 @@ MOST_NAMES = 200_000
 LONGEST_LINK = 65_536
 """Bytes of a symbolic link's target."""
 
-NO_BTRFS = Text(
-    "Reading btrfs needs an extra: pip install 'imgtool[btrfs]'; or install libguestfs, which reads it too:"
-    " apt-get install python3-guestfs libguestfs-tools.",
-    "读取 btrfs 需要扩展：pip install 'imgtool[btrfs]'；也可安装 libguestfs 读取："
-    "apt-get install python3-guestfs libguestfs-tools。",
-)
+
+def _no_btrfs() -> Text:
+    from imgtool.extras import install_command
+
+    command = install_command("btrfs")
+    return Text(
+        f"Reading btrfs needs an extra: {command}; or install libguestfs, which reads it too:"
+        " apt-get install python3-guestfs libguestfs-tools.",
+        f"读取 btrfs 需要扩展：{command}；也可安装 libguestfs 读取："
+        "apt-get install python3-guestfs libguestfs-tools。",
+    )
 
 
 class NotInGuest(CannotRead):
@@ -216,7 +221,7 @@ def open_filesystem(volume: Volume, beside: Sequence[Blocks] = ()) -> Filesystem
         try:
             from imgtool.guest.btrfs import Btrfs
         except ImportError as error:
-            raise NoReader(NO_BTRFS) from error
+            raise NoReader(_no_btrfs()) from error
         return Btrfs(volume.blocks, beside)
     if not type_:
         raise CannotRead(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imgtool.extras import install_command
 from tests.cli.running import environment, imgtool
 from tests.disk.made import MIB, mbr, sparse, tool
 from tests.guest.made_disks import folder_of, system
@@ -58,4 +59,4 @@ def test_without_the_extra_the_verdict_is_unknown_and_the_extra_is_named(
     code, findings = report("--engine", "native", "--select", "disk.root", btrfs_disk, env=env)
     assert code == 3
     assert findings["disk.root"]["status"] == "unknown"
-    assert "pip install 'imgtool[btrfs]'" in findings["disk.root"]["message"]
+    assert install_command("btrfs") in findings["disk.root"]["message"]

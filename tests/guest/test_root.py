@@ -7,6 +7,7 @@ import pytest
 
 from imgtool.disk.blocks import RawBlocks
 from imgtool.disk.disk import Disk
+from imgtool.extras import install_command
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.root import find_roots
 from tests.disk.made import MIB, sparse, tool, write
@@ -191,7 +192,7 @@ def test_a_volume_that_cannot_be_read_is_named_with_its_reason(tmp_path: Path) -
 
 @pytest.fixture
 def no_dissect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which the extra imgtool[btrfs] is not installed."""
+    """A machine on which the extra [btrfs] is not installed."""
     for name in [name for name in sys.modules if name.startswith(("dissect", "imgtool.guest.btrfs"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "dissect", None)
@@ -202,8 +203,8 @@ def test_btrfs_without_its_extra_is_unreadable_and_the_reason_is_how_to_install_
     tool("mkfs.btrfs", "-q", volume := sparse(tmp_path / "volume", 128 * MIB))
     search = find_roots(Disk(RawBlocks(volume)))
     ((_, why),) = search.unreadable
-    assert "pip install 'imgtool[btrfs]'" in why.en
-    assert "pip install 'imgtool[btrfs]'" in why.zh
+    assert install_command("btrfs") in why.en
+    assert install_command("btrfs") in why.zh
 
 
 def test_etc_that_links_to_itself_makes_no_root_and_no_hang(tmp_path: Path) -> None:
