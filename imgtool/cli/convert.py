@@ -42,9 +42,7 @@ _PATH = click.Path(path_type=Path, readable=False)
 @click.option(
     "--level",
     type=click.IntRange(1, 3),
-    default=1,
-    show_default=True,
-    help="How hard imgtool's writer compresses.",
+    help="How hard imgtool's writer compresses; 1 by default.",
 )
 @click.option("--threads", metavar="N", type=click.IntRange(1, 256), help="Threads that compress; one a CPU.")
 @click.option(
@@ -77,7 +75,7 @@ def command(
     compat: str | None,
     subformat: str | None,
     writer: str | None,
-    level: int,
+    level: int | None,
     threads: int | None,
     verify: bool,
     force: bool,
@@ -86,8 +84,8 @@ def command(
 ) -> int:
     """Make another image of an image. IN is never changed; OUT appears only when complete and verified.
 
-    IN may be qcow2, raw, VMDK, VHD, VHDX, VDI, QED, or a gzip, xz, bzip2, zstd, tar, zip or OVA
-    archive that holds one of them.
+    IN may be qcow2, qcow1, raw, VMDK, VHD, VHDX, VDI, QED, Parallels, or a gzip, xz, bzip2, zstd, tar,
+    zip or OVA archive that holds one of them.
 
     \b
     imgtool convert --compress customer.vmdk image.qcow2
@@ -99,8 +97,16 @@ def command(
     """
     from imgtool.convert.engine import Request, convert
     from imgtool.convert.progress import shown_on_terminal
+    from imgtool.errors import UsageError
     from imgtool.profiles import load_profile
 
+    if not compress and (level is not None or threads is not None):
+        raise UsageError(
+            Text(
+                en="--level and --threads are for --compress; without it nothing is compressed.",
+                zh="--level 与 --threads 仅用于 --compress；不使用它时不进行压缩。",
+            )
+        )
     asked = {"compat": compat, "subformat": subformat}
     request = Request(
         to=to,
@@ -110,7 +116,7 @@ def command(
         verify=verify,
         force=force,
         shrink=shrink,
-        level=level,
+        level=level or 1,
         threads=threads,
     )
     done = convert(source, output, request, load_profile(profile), shown_on_terminal(session.language))

@@ -98,7 +98,8 @@ def command(
 
     \b
     The plan is made by reading alone. It is applied through libguestfs; programs of the guest are run
-    only for --rebuild-initramfs and to install packages. Exit code: that of the second check.
+    only for --rebuild-initramfs and to install packages. Exit code: that of the second check; with
+    --plan, that of the check which would follow (0 all errors mended, 1 some stay, 3 unknown).
     """
     from imgtool.convert.engine import Request as Conversion
     from imgtool.convert.output import Output
@@ -257,13 +258,19 @@ class _Screen:
     def plan(self, source: Path, plan: Plan, request: Request) -> None:
         """A plan that is not applied."""
         from imgtool.cli.terminal import columns
-        from imgtool.repair.report import plan_lines
+        from imgtool.repair.report import UNCHANGED, plan_lines
+        from imgtool.report.model import shown_path
+        from imgtool.report.text import line
+        from imgtool.report.visible import one_line
 
         if self.format == "json":
             self._json(source, None, plan, None)
             return
         width = max(40, min(columns(self.out.is_terminal), 110))
-        self._text(plan_lines(plan, self.session.language, width, request.rules))
+        name = one_line(shown_path(source))
+        lines = plan_lines(plan, self.session.language, width, request.rules)
+        unchanged = UNCHANGED.say(self.session.language)
+        self._text([line((name, "bold")), *lines, line(), line((unchanged, "bold"))])
 
     def announce(self, plan: Plan, request: Request) -> None:
         """What is about to be done: programs of the guest are not run unannounced."""

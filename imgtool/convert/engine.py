@@ -237,6 +237,7 @@ def _require_convertible(file: ImageFile, profile: Profile, name: Text) -> None:
     name: what the person knows it by.
     """
     from imgtool.convert.qemu_img import reading
+    from imgtool.disk.refusal import lacking_files
 
     if file.format not in QEMU_NAMES and not file.hazards:
         raise CannotRead(
@@ -249,6 +250,8 @@ def _require_convertible(file: ImageFile, profile: Profile, name: Text) -> None:
             )
         )
     reading(file)
+    if (lacking := lacking_files(file)) is not None:
+        raise CannotRead(lacking)
     for damage in file.damage:
         if damage.serious and damage.check not in HARMLESS:
             raise CannotRead(

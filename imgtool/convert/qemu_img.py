@@ -79,15 +79,9 @@ def reading(file: ImageFile) -> tuple[str, dict[str, object]]:
     Raises UnsafeImage when the probe names a hazard, CannotRead for a format that QEMU does not read.
     """
     if file.hazards:
-        named = "; ".join(f"{hazard.check}: {hazard.detail}" for hazard in file.hazards)
-        raise UnsafeImage(
-            Text(
-                en="The image was not opened, because it is not complete in this file or opening it "
-                "would reach "
-                f"beyond it ({named}).",
-                zh=f"未打开该镜像，因为它不完整或打开它会访问该文件以外的内容（{named}）。",
-            )
-        )
+        from imgtool.disk.refusal import refusal
+
+        raise UnsafeImage(refusal(file.hazards))
     driver = QEMU_NAMES.get(file.format)
     if driver is None:
         raise CannotRead(

@@ -62,17 +62,32 @@ def open_disk(file: ImageFile) -> Iterator[Disk]:
     format that the probe found. Raises UnsafeImage when the probe names a hazard, CannotRead for what is not
     a disk image that the platform knows or that QEMU does not open, MachineLacks without qemu-nbd.
     """
-    if file.hazards:
-        raise UnsafeImage(_unsafe(file))
+    if file.hazards or file.damage:
+        from imgtool.disk.refusal import lacking_files, refusal
+
+        if file.hazards:
+            raise UnsafeImage(refusal(file.hazards))
+        if (lacking := lacking_files(file)) is not None:
+            raise CannotRead(lacking)
     if file.qemu_format is None:
-        raise CannotRead(
-            Text(
-                en=f"Images of format {file.format} are not opened; convert it first.",
-                zh=f"不支持打开 {file.format} 格式的镜像，请先转换格式。",
-            )
-        )
+        raise CannotRead(_not_a_disk_of_the_platform(file.format))
     with ExitStack() as opened:
         yield Disk(_direct(file, opened) or _served(file, file.qemu_format, opened))
+
+
+def _not_a_disk_of_the_platform(format_: str) -> Text:
+    from imgtool.convert.archives import ARCHIVES
+    from imgtool.disk.commands import QEMU_NAMES
+
+    if format_ in QEMU_NAMES or format_ in ARCHIVES:
+        return Text(
+            en=f"Images of format {format_} are not opened; convert it first: imgtool convert.",
+            zh=f"不支持打开 {format_} 格式的镜像，请先用 imgtool convert 转换格式。",
+        )
+    return Text(
+        en=f"The file is {format_}, which is no disk image; `imgtool check` says what to do.",
+        zh=f"该文件为 {format_} 格式，不是磁盘镜像；处理方法见 imgtool check。",
+    )
 
 
 def _direct(file: ImageFile, opened: ExitStack) -> Blocks | None:
@@ -98,11 +113,3 @@ def _served(file: ImageFile, driver: str, opened: ExitStack) -> Blocks:
     elif driver == "vpc":  # a VHD's size is its footer's, not the one that its geometry rounds it to
         options = {"force_size_calc": "current_size"}
     return Cached(opened.enter_context(serve(file.path, driver, options)))
-
-
-def _unsafe(file: ImageFile) -> Text:
-    named = "; ".join(f"{hazard.check}: {hazard.detail}" for hazard in file.hazards)
-    return Text(
-        en=f"The image was not opened, because opening it would reach beyond the file ({named}).",
-        zh=f"未打开该镜像，因为打开它会访问该文件以外的内容（{named}）。",
-    )

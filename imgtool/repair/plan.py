@@ -72,6 +72,22 @@ def spoiled(before: Iterable[Finding], after: Iterable[Finding]) -> tuple[Findin
     return tuple(it for it in after if it.status in worse and it.id in judged and it.id not in was)
 
 
+def _no_system(findings: Iterable[Finding]) -> Text:
+    """Names the rule that says why: disk.root, or what failed before it where that was skipped for it."""
+    failed = [it for it in findings if it.status == "fail" and it.severity is Severity.ERROR]
+    before_root = [it for it in failed if it.id.startswith(("image.", "disk."))]
+    told = next((it for it in failed if it.id == "disk.root"), before_root[0] if before_root else None)
+    if told is None:
+        return Text(
+            "There is no system on the disk that could be repaired; imgtool check shows what was found.",
+            "磁盘上没有可修复的系统，详见 imgtool check。",
+        )
+    return Text(
+        f"There is no system on the disk that could be repaired. {told.id}: {told.message.en}",
+        f"磁盘上没有可修复的系统。{told.id}：{told.message.zh}",
+    )
+
+
 def make_plan(
     image: Image,
     rules: Mapping[str, Rule],
@@ -91,12 +107,7 @@ def make_plan(
     ]
     root = image.search.root
     if root is None:
-        raise CannotRead(
-            Text(
-                en="There is no system on the disk that could be repaired; disk.root says what was found.",
-                zh="磁盘上没有可修复的系统，见 disk.root。",
-            )
-        )
+        raise CannotRead(_no_system(before))
     draft = Draft(root)
     findings, reasons = before, dict[str, Text]()
     for late in (False, True):

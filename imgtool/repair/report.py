@@ -30,6 +30,7 @@ ACTIONS = {
     "fsck": Text("fsck", "修复文件系统"),
 }
 NOTHING = Text("Nothing to mend.", "无需修复。")
+UNCHANGED = Text("Nothing was changed.", "未作任何更改。")
 GUEST_CODE = Text(
     "This runs programs of the guest itself, in the appliance's sandbox.",
     "此操作会在 libguestfs 沙箱中运行客户机自身的程序。",

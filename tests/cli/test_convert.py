@@ -313,3 +313,13 @@ def test_without_qemu_img_the_package_is_named(tmp_path: Path) -> None:
     assert run.returncode == 4
     assert "apt-get install qemu-utils" in run.stderr
     assert files(tmp_path) == ["disk.raw"]
+
+
+@pytest.mark.parametrize("option", ["--level", "--threads"])
+def test_how_to_compress_without_compressing_is_wrong_usage(tmp_path: Path, option: str) -> None:
+    image = tmp_path / "disk.raw"
+    image.write_bytes(bytes(1 << 20))
+    run = imgtool("convert", option, "2", image, tmp_path / "out.qcow2")
+    assert run.returncode == 2
+    assert "--compress" in run.stderr
+    assert files(tmp_path) == ["disk.raw"]

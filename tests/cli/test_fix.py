@@ -48,6 +48,8 @@ def test_a_plan_shows_diffs_and_changes_nothing(faulty: Path, tmp_path: Path) ->
     assert "--- a/etc/fstab" in run.stdout
     assert f"+UUID={UUIDS[0]} / ext4 defaults 0 1" in run.stdout
     assert "Not mended:" in run.stdout
+    assert run.stdout.startswith(f"{faulty}\n")
+    assert run.stdout.endswith("\nNothing was changed.\n")
     assert (digest(faulty), sorted(tmp_path.iterdir())) == (before, there)
 
 
@@ -102,6 +104,15 @@ def test_an_image_without_a_system_can_not_be_repaired(tmp_path: Path) -> None:
     run = imgtool("fix", "--plan", empty)
     assert run.returncode == 3
     assert "disk.root" in run.stderr
+
+
+def test_of_bytes_that_are_no_disk_the_rule_that_failed_is_named(tmp_path: Path) -> None:
+    noise = tmp_path / "noise.raw"
+    noise.write_bytes(bytes(range(1, 256)) * 4096)
+    run = imgtool("fix", "--plan", noise)
+    assert run.returncode == 3
+    assert "disk.partition-table: " in run.stderr
+    assert "disk.root" not in run.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"QFI\xfb" + bytes(100), b"\x00" * 4096])

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from imgtool.convert.qemu_img import opened
 from imgtool.disk.blocks import Cached, RawBlocks
 from imgtool.disk.disk import open_disk
 from imgtool.disk.formats.image_file import Hazard
 from imgtool.disk.probe import probe
 from imgtool.disk.qcow2_blocks import Qcow2Blocks
 from imgtool.errors import CannotRead, MachineLacks, UnsafeImage
+from tests.cli.running import imgtool
 from tests.disk.made import MIB, gpt, sparse, tool
 from tests.disk.test_nbd import servers
 
@@ -75,6 +77,40 @@ def test_an_image_with_a_hazard_is_not_opened(raw: Path, tmp_path: Path) -> None
         pass
     assert "backing_file" in refused.value.statement().en
     assert raw.name in refused.value.statement().en
+
+
+def test_an_encrypted_image_is_said_to_be_encrypted(raw: Path) -> None:
+    file = replace(probe(raw), hazards=(Hazard("encrypted", "LUKS"),))
+    for refused in (open_disk(file), opened(file)):
+        with pytest.raises(UnsafeImage) as error, refused:
+            pass
+        said = error.value.statement()
+        assert "encrypted (LUKS); the key is not in it" in said.en
+        assert "已加密（LUKS），密钥不在镜像中" in said.zh
+        assert "reach beyond" not in said.en
+
+
+def test_only_what_imgtool_converts_is_to_be_converted(raw: Path) -> None:
+    file = probe(raw)
+    for format_, convertible in (("vdi", True), ("gzip", True), ("iso", False), ("wim", False)):
+        other = replace(file, format=format_, qemu_format=None)
+        with pytest.raises(CannotRead, match=format_) as error, open_disk(other):
+            pass
+        assert ("imgtool convert" in error.value.statement().en) is convertible
+
+
+def test_a_file_of_the_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
+    image = tmp_path / "disk.vmdk"
+    tool("qemu-img", "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", image, "1M")
+    (tmp_path / "disk-flat.vmdk").unlink()
+    with pytest.raises(CannotRead) as error, open_disk(probe(image)):
+        pass
+    said = error.value.statement()
+    assert "disk-flat.vmdk, which holds data of the disk, is not beside" in said.en
+    assert "QEMU" not in said.en
+    run = imgtool("convert", image, tmp_path / "out.qcow2")
+    assert run.returncode == 3
+    assert run.stderr == f"imgtool: {said.en}\n"
 
 
 def test_every_hazard_is_named(raw: Path) -> None:
