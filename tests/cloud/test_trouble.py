@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import resource
-import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from imgtool.cloud.sandbox.server import Sandbox
 from imgtool.extras import install_command
 from tests.cli.running import imgtool
 from tests.cloud import tiny_linux
-from tests.cloud.sdks import cos
 
 Env = dict[str, str]
 TARGET = "cos://images-1250000000/object"
