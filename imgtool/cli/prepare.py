@@ -128,8 +128,8 @@ def command(
         | {"bandwidth": bandwidth, "bucket": bucket}
     )
     given["debug"] = session.debug
-    order = _order(image, name, settings, given, plan_only)
     probe(image)
+    order = _order(image, name, settings, given, plan_only)
     _require_step(order, until)
     if plan_only:
         return _show_plan(session, order, until, settings, out)
