@@ -46,6 +46,14 @@ _PROGRAMS = (
     ),
 )
 
+# Module, its distribution package, the extra that brings it, what for.
+_EXTRAS = (
+    ("tencentcloud", "tencentcloud-sdk-python-cvm", "cloud", Text("imports images", "导入镜像")),
+    ("qcloud_cos", "cos-python-sdk-v5", "cloud", Text("uploads to COS", "上传到 COS")),
+    ("boto3", "boto3", "s3", Text("uploads to s3://", "上传到 s3://")),
+    ("aiohttp", "aiohttp", "sandbox", Text("serves the sandbox", "运行沙箱服务")),
+)
+
 
 @dataclass(frozen=True)
 class Item:
@@ -66,6 +74,8 @@ def examine() -> list[Item]:
         *(_program(*program) for program in _PROGRAMS),
         *(_module(name, package, purpose) for name, package, purpose in _READERS),
         _btrfs(),
+        *(_extra(*each) for each in _EXTRAS),
+        _firmware(),
         *_appliance(),
         _kvm(),
     ]
@@ -119,6 +129,23 @@ def _btrfs() -> Item:
     version = _import_version("dissect.btrfs", "dissect.btrfs")
     remedy = None if version is not None else Text.same(install_command("btrfs"))
     return Item("dissect.btrfs", version is not None, False, version or "", purpose, remedy)
+
+
+def _extra(name: str, package: str, extra: str, purpose: Text) -> Item:
+    version = _import_version(name, package)
+    remedy = None if version is not None else Text.same(install_command(extra))
+    return Item(package, version is not None, False, version or "", purpose, remedy)
+
+
+def _firmware() -> Item:
+    from imgtool.rehearsal.firmware import find_uefi
+
+    purpose = Text("boots UEFI images (rehearse)", "启动 UEFI 镜像（rehearse）")
+    try:
+        find_uefi("x86_64")
+    except ImgtoolError:
+        return Item("ovmf", False, False, "", purpose, Text.same("apt-get install ovmf"))
+    return Item("ovmf", True, False, "", purpose)
 
 
 def _appliance() -> Iterator[Item]:

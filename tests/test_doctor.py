@@ -17,3 +17,9 @@ def test_what_is_missing_comes_with_a_remedy_in_both_languages() -> None:
         assert item.purpose.en
         assert item.purpose.zh
         assert (item.remedy is None) == item.present, item.name
+
+
+def test_what_rehearse_and_the_cloud_need_is_listed_and_not_required() -> None:
+    optional = {item.name for item in examine() if not item.required}
+    sdks = {"tencentcloud-sdk-python-cvm", "cos-python-sdk-v5", "boto3", "aiohttp"}
+    assert optional >= {"ovmf", "dissect.btrfs", "qemu-system-x86_64", *sdks}

@@ -12,6 +12,9 @@ _INSTALL = {
     "fish": "imgtool completion fish > ~/.config/fish/completions/imgtool.fish",
 }
 
+_LOADED = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i; }"
+"""zsh: a shell that was not set up for completion has no compdef."""
+
 
 @click.command("completion", short_help="Print the completion script for a shell.")
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
@@ -32,5 +35,11 @@ def command(session: Session, shell: str) -> int:
     if kind is None:  # click knows all three
         raise click.UsageError(f"no completion for {shell}")
     script = kind(imgtool, {}, "imgtool", "_IMGTOOL_COMPLETE").source()
-    Output(None).write(f"# {_INSTALL[shell]}\n{script.strip()}\n")
+    script = f"{script.strip()}\n"
+    if shell == "zsh":
+        tag, _, body = script.partition("\n")  # compinit looks for the tag in the first line of a file
+        script = body.replace("    compdef ", f"    {_LOADED}\n    compdef ")
+        Output(None).write(f"{tag}\n# {_INSTALL[shell]}\n{script}")
+    else:
+        Output(None).write(f"# {_INSTALL[shell]}\n{script}")
     return 0

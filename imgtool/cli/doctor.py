@@ -124,7 +124,8 @@ def _as_text(items: Sequence[Item], session: Session, width: int, cloud: bool) -
     else:
         good = Text("This machine has what `imgtool check` needs.", "本机具备 imgtool check 所需的一切。")
         bad = Text(
-            "`imgtool check` lacks something here; see above.", "本机缺少 imgtool check 所需的组件，见上。"
+            "`imgtool check` can't read every kind of image here; see above.",
+            "本机的 imgtool check 无法读取所有类型的镜像，见上。",
         )
     verdict = good if ready(list(items)) else bad
     return [*lines, Line(), line((session.say(verdict), "bold"))]

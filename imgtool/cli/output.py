@@ -25,7 +25,7 @@ class NoRoom(Stated):
 def write_failed(name: Text, error: OSError) -> Stated:
     """What a failed write means: a full disk is the machine's lack, anything else wrong usage."""
     reason = error.strerror or str(error)
-    statement = Text(en=f"Can't write to {name.en}: {reason}.", zh=f"无法写入{name.zh}：{reason}。")
+    statement = Text(en=f"Can't write to {name.en}: {reason}.", zh=f"无法写入{name.zh.rstrip()}：{reason}。")
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return NoRoom(statement) if full else UsageError(statement)
 

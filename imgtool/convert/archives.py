@@ -155,12 +155,13 @@ class _Sparse:
         if free < KEPT_FREE:
             raise NoRoom(
                 Text(
-                    en=f"The storage beside the output is full: {byte_count(free)} are left, and the "
-                    "archive is "
-                    f"unpacked there ({byte_count(self._size)} so far). Make room, or give an output "
+                    en=f"The storage beside the output is full: {byte_count(free)} are left, and the archive "
+                    f"is unpacked there ({byte_count(self._size)} so far) only while {byte_count(KEPT_FREE)} "
+                    "stay free. Make room, or give an output "
                     "elsewhere.",
                     zh=f"输出所在的存储已满：仅剩 {byte_count(free)}，而压缩包需解压到该处"
-                    f"（已解压 {byte_count(self._size)}）。请释放空间，或将输出放到其他位置。",
+                    f"（已解压 {byte_count(self._size)}），且须保留 {byte_count(KEPT_FREE)} 可用空间。"
+                    "请释放空间，或将输出放到其他位置。",
                 )
             )
 

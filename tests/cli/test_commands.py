@@ -14,6 +14,8 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 import imgtool as package
+from imgtool.disk.formats.image_file import beyond_the_end
+from imgtool.text import Text
 from tests.cli.running import PROJECT, environment, imgtool, qcow2
 
 
@@ -140,3 +142,24 @@ def test_starting_loads_neither_rich_nor_rules() -> None:
     )
     loaded = {row.rpartition("|")[2].strip() for row in done.stderr.splitlines()}
     assert not loaded & {"click", "rich", "construct", "imgtool.rules", "subprocess"}
+
+
+def test_completion_is_registered_in_a_zsh_that_was_not_set_up_for_it(tmp_path: Path) -> None:
+    zsh = shutil.which("zsh") or pytest.skip("no zsh here")
+    script = imgtool("completion", "zsh").stdout
+    assert script.startswith("#compdef imgtool\n")
+    (tmp_path / "imgtool.zsh").write_text(script)
+    done = subprocess.run(
+        [zsh, "-fc", "source ./imgtool.zsh; print $_comps[imgtool]"],
+        cwd=tmp_path, env=environment(HOME=str(tmp_path)),
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("_imgtool_completion\n", "")
+
+
+def test_chinese_has_its_spaces_around_latin_words_and_none_before_its_marks(tmp_path: Path) -> None:
+    image = tmp_path / "disk.raw"
+    image.write_bytes(bytes(4096))
+    run = imgtool("check", "--lang", "zh", "-o", tmp_path / "none/r.html", "--format", "html", image)
+    assert "r.html：" in run.stderr
+    assert "其 grain 至少" in beyond_the_end(Text("grain", "grain"), 9, 8, 99).statement.zh

@@ -87,6 +87,11 @@ def escaped(words: bytes | str, limit: int = 200) -> str:
     return shown if len(shown) <= limit else shown[:limit] + "…"
 
 
+def _among_chinese(words: str) -> str:
+    """With a space where Latin letters meet the Chinese around them."""
+    return " " * words[:1].isascii() + words + " " * words[-1:].isascii()
+
+
 def beyond_the_end(part: Text, needs: int, file_size: int, largest: int) -> Damage:
     """Damage by a structure that ends at byte `needs` of a file that is shorter.
 
@@ -99,14 +104,16 @@ def beyond_the_end(part: Text, needs: int, file_size: int, largest: int) -> Dama
             Text(
                 en=f"The file is cut short: its {part.en} needs at least {needs} bytes, "
                 f"the file has {file_size}.",
-                zh=f"文件不完整：其{part.zh}至少需要 {needs} 字节，而文件只有 {file_size} 字节。",
+                zh=f"文件不完整：其{_among_chinese(part.zh)}至少需要 {needs} 字节，"
+                f"而文件只有 {file_size} 字节。",
             ),
         )
     return Damage(
         "table_outside_file",
         Text(
             en=f"The {part.en} lies outside the file: at byte {needs} of {file_size}.",
-            zh=f"{part.zh}位于文件之外：指向第 {needs} 字节，而文件只有 {file_size} 字节。",
+            zh=f"{_among_chinese(part.zh).lstrip()}位于文件之外：指向第 {needs} 字节，"
+            f"而文件只有 {file_size} 字节。",
         ),
     )
 
