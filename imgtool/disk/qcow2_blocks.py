@@ -195,6 +195,8 @@ class Qcow2Blocks:
     def _pread(self, offset: int, length: int, number: int) -> bytes:
         """At most `length` bytes of the file; fewer only at its end."""
         parts: list[bytes] = []
+        if offset > sys.maxsize:
+            return b""  # as behind any file's end; pread(2) does not take it
         while length:
             try:
                 part = os.pread(self._file, length, offset)

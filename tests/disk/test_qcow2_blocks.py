@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import struct
 import subprocess
 import zlib
 from pathlib import Path
@@ -257,3 +258,12 @@ def test_what_is_opened_here_qemu_opens_too(version: str, offset: int, value: in
     if is_plain(probe(image)):
         with Qcow2Blocks(image):
             tool("qemu-io", "-r", "-f", "qcow2", "-c", "read 0 512", image)
+
+
+def test_a_table_beyond_any_file_is_told_not_a_crash(tmp_path: Path) -> None:
+    # as where another file takes the image's place between the probe and the reading
+    head = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 20, 0, 1, 1 << 63, 1 << 16, 1, 0, 0)
+    path = tmp_path / "image.qcow2"
+    path.write_bytes(head.ljust(1 << 17, b"\0"))
+    with Qcow2Blocks(path) as blocks, pytest.raises(ReadFailed):
+        blocks.read(0, 512)
