@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.figure import Bar, Figure, ratio
 from bench.process import Unexpected, peak_memory, wall_times
+from imgtool.process import end, spawn_bound
 
 TITLE = "Uploading"
 METHOD = """\
@@ -99,8 +100,10 @@ os.execv(sys.executable, [sys.executable, "-m", "imgtool", "upload", sys.argv[1]
 @contextmanager
 def _sandbox(folder: Path) -> Iterator[Mapping[str, str]]:
     """A sandbox in a process of its own; the environment that leads to it."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "imgtool", "sandbox", "--dir", str(folder)], stdout=subprocess.PIPE, text=True
+    # bound: a bench that is killed leaves no server behind
+    server = spawn_bound(
+        [sys.executable, "-m", "imgtool", "sandbox", "--dir", str(folder)],
+        stdout=subprocess.PIPE,
     )
     try:
         assert server.stdout is not None  # noqa: S101
@@ -110,5 +113,4 @@ def _sandbox(folder: Path) -> Iterator[Mapping[str, str]]:
         pairs = (line.removeprefix("export ").partition("=") for line in lines)
         yield dict(os.environ) | {name: value.strip("'") for name, _, value in pairs}
     finally:
-        server.terminate()
-        server.wait()
+        end(server)
