@@ -37,6 +37,12 @@ THREADS = 4
 LARGEST = 10_000 * (5 << 30)
 UPLOADING = Text("Uploading", "上传")
 COMPARING = Text("Comparing", "比对")
+_LOST = Text(
+    en="The storage no longer knows the upload, and the object is not the file that was sent: somebody threw "
+    "the upload away, or another one came between. Nothing was removed. Run the same command again.",
+    zh="存储端已没有该上传任务，且对象与所发送的文件不一致：上传可能已被他人取消，或有另一上传介入。"
+    "未删除任何内容。请再次运行同一命令。",
+)
 # Refusals after which the same upload can go on, once the person has put something right.
 _MENDABLE = frozenset(
     {
@@ -210,7 +216,9 @@ class _Run:
             return None
         same = begun["address"] == str(self.store.address)
         asked = self.request.part_size
-        if not same or begun["identity"] != self.identity or asked not in (None, begun["part_size"]):
+        # who may read an object is said when its upload begins
+        fits = begun["identity"] == self.identity and begun.get("public") is self.request.public
+        if not same or not fits or asked not in (None, begun["part_size"]):
             if same:
                 _abort(self.store, begun["upload_id"])
             return None
@@ -250,6 +258,7 @@ class _Run:
             address=str(self.store.address),
             identity=self.identity,
             part_size=size,
+            public=self.request.public,
             upload_id=upload_id,
         )
         return upload_id
@@ -343,16 +352,20 @@ class _Run:
 
     def _complete(self, upload_id: str, parts: list[Part], whole: int) -> None:
         etags = [(part.number, str(self.kept[part.number]["etag"])) for part in parts]
+        is_ours = True
         try:
             retried(lambda: self.store.complete(upload_id, etags), self.patience)
         except Refusal as refusal:
             if refusal.code != "NoSuchUpload":  # an answer that was lost: it may be complete all the same
                 raise
+            is_ours = False
         found = retried(self.store.stored, self.patience)
         if found is None or not self._is_whole(found, whole, [etag for _, etag in etags]):
+            self.journal.forget("upload")
+            if not is_ours:  # what lies there may be somebody's, from before
+                raise CloudFailure(_LOST)
             if found is not None:
                 _try(self.store.delete)
-            self.journal.forget("upload")
             raise CloudFailure(
                 Text(
                     en=f"{self.store.address} is not the file that was sent (its length or its digest "

@@ -181,6 +181,44 @@ def test_an_object_with_another_digest_is_removed(sandbox: Sandbox, file: Path) 
     assert content(sandbox) == file.read_bytes()
 
 
+@pytest.mark.parametrize("public", [False, True])
+def test_who_may_read_an_object_is_what_the_last_run_asked_for(
+    sandbox: Sandbox, file: Path, public: bool
+) -> None:
+    store = store_of(sandbox)
+    with pytest.raises(KeyboardInterrupt):
+        sent(file, StopsAfter(store, 2), replace(QUICK, threads=1, public=not public))  # type: ignore[arg-type]
+    sent(file, store, replace(QUICK, public=public))
+    item = sandbox.state.find_object(sandbox.bucket, "folder/镜像.qcow2")
+    assert item is not None
+    assert item.public is public
+    assert content(sandbox) == file.read_bytes()
+
+
+class LosesItsUpload:
+    """A store in which somebody throws the upload away just before it is completed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> None:
+        self._store.abort(upload_id)
+        self._store.complete(upload_id, parts)
+
+
+def test_an_object_of_that_name_from_before_is_not_removed(sandbox: Sandbox, file: Path) -> None:
+    before = file.with_name("before")
+    before.write_bytes(b"somebody's" * 1000)
+    store = store_of(sandbox)
+    sent(before, store)
+    with pytest.raises(CloudFailure):
+        sent(file, LosesItsUpload(store))  # type: ignore[arg-type]
+    assert content(sandbox) == before.read_bytes()
+
+
 def test_a_server_may_restart_in_the_middle(tmp_path: Path, file: Path) -> None:
     with Sandbox(tmp_path / "one").running() as first:
         cut_short(file, store_of(first), 2)
