@@ -95,8 +95,7 @@ class Storage:
         self, request: web.Request, seen: Seen, now: float, request_id: str
     ) -> web.StreamResponse:
         place = place_of(seen)
-        number = seen.parameter("partNumber")
-        part = int(number) if number and number.isdecimal() else None
+        part = seen.number("partNumber", 0) or None
         if self._faults.strikes("503", part):
             raise Refused("ServiceUnavailable", "Please reduce your request rate.")
         if self._faults.strikes("expired", part):
@@ -192,8 +191,8 @@ class Storage:
             self._state.abort(upload.id)
             return web.Response(status=204, headers=headers)
         if seen.method == "GET":
-            marker = int(seen.parameter("part-number-marker") or 0)
-            most = min(1000, int(seen.parameter("max-parts") or 1000))
+            marker = seen.number("part-number-marker", 0)
+            most = min(1000, seen.number("max-parts", 1000))
             later = [part for part in self._state.parts(upload.id) if part.number > marker]
             return _xml(xml.parts(upload, later[:most], marker, most, len(later) > most), headers)
         if seen.method == "PUT":

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from imgtool.cloud.sandbox.signatures import cos, tc
-from imgtool.cloud.sandbox.signatures.seen import Seen
+import calendar
+import time
+
+import pytest
+
+from imgtool.cloud.sandbox.signatures import aws, cos, tc
+from imgtool.cloud.sandbox.signatures.seen import Keys, Refused, Seen
 
 KEY = "Gu5t9xGARNpq86cd98joQYCN3EXAMPLE"
 
@@ -45,3 +50,56 @@ def test_the_cos_documentation_s_upload_example_has_its_signature() -> None:
     seen = Seen("PUT", path, "", (), headers)
     key = "BQYIM75p8x0iWVFSIgqEKwFprpRSVHlz"
     assert cos.signature(seen, fields, key, host) == "3b8851a11a569213c17ba8fa7dcf2abec6935172"
+
+
+MOMENT = "20261125T000000Z"
+KEYS = Keys("AKIDEXAMPLE", "secret")
+
+
+def link(scope: str = "20261125/here/s3/aws4_request", **changed: str) -> Seen:
+    """A GET whose signature holds for its own scope and its own signed headers."""
+    fields = {
+        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+        "X-Amz-Credential": f"AKIDEXAMPLE/{scope}",
+        "X-Amz-Date": MOMENT,
+        "X-Amz-Expires": "60",
+        "X-Amz-SignedHeaders": "host",
+    } | {f"X-Amz-{name}": value for name, value in changed.items()}
+    seen = Seen("GET", "/bucket/key", "", tuple(fields.items()), {"host": "127.0.0.1"})
+    names = fields["X-Amz-SignedHeaders"].split(";")
+    given = aws._signature(seen, KEYS.secret_key, names, (MOMENT, scope), "UNSIGNED-PAYLOAD")
+    return Seen("GET", "/bucket/key", "", (*fields.items(), ("X-Amz-Signature", given)), seen.headers)
+
+
+def verified(seen: Seen) -> str:
+    """The code of the refusal, "" where the signature is taken."""
+    try:
+        aws.verify(seen, KEYS, calendar.timegm(time.strptime(MOMENT, "%Y%m%dT%H%M%SZ")) + 1)
+    except Refused as refused:
+        return refused.code
+    return ""
+
+
+def test_an_s3_link_is_taken_for_its_own_day_and_service() -> None:
+    assert verified(link()) == ""
+
+
+@pytest.mark.parametrize("scope", ["20261124/here/s3/aws4_request", "20261125/here/ec2/aws4_request", "x"])
+def test_an_s3_signature_of_another_scope_is_refused(scope: str) -> None:
+    assert verified(link(scope)) == "AuthorizationHeaderMalformed"
+
+
+def test_an_s3_signature_that_leaves_the_host_out_is_refused() -> None:
+    assert verified(link(SignedHeaders="range")) == "AuthorizationHeaderMalformed"
+
+
+@pytest.mark.parametrize("lifetime", ["abc", "9" * 400, "-1", "\u0661"])
+def test_a_lifetime_that_is_no_number_is_refused(lifetime: str) -> None:
+    assert verified(link(Expires=lifetime)) == "InvalidArgument"
+
+
+@pytest.mark.parametrize("timestamp", ["", "soon", "9" * 400])
+def test_a_timestamp_that_is_no_time_has_expired(timestamp: str) -> None:
+    with pytest.raises(Refused) as refused:
+        tc._require_time(timestamp, 1539084154)
+    assert refused.value.code == "AuthFailure.SignatureExpire"

@@ -19,6 +19,7 @@ _HEADER = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^,]+), ?SignedHeaders=([^,]+), ?Signature=([0-9a-f]{64})"
 )
 _SKEW = 15 * 60  # seconds
+_SCOPE = re.compile(r"[0-9]{8}/[a-z0-9-]+/s3/aws4_request")
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ def is_signed(seen: Seen) -> bool:
 
 
 def verify(seen: Seen, keys: Keys, now: float) -> Signed:
-    """Raises Refused: AccessDenied, InvalidAccessKeyId, RequestTimeTooSkewed, SignatureDoesNotMatch."""
+    """Raises Refused: AccessDenied, AuthorizationHeaderMalformed, InvalidAccessKeyId, InvalidArgument,
+    RequestTimeTooSkewed, SignatureDoesNotMatch."""
     header = _HEADER.fullmatch(seen.headers.get("authorization", ""))
     is_link = header is None
     if header is not None:
@@ -59,7 +61,11 @@ def verify(seen: Seen, keys: Keys, now: float) -> Signed:
         at = calendar.timegm(time.strptime(moment, "%Y%m%dT%H%M%SZ"))
     except ValueError:
         raise Refused("AccessDenied", "The request's date is malformed.") from None
-    lifetime = int(seen.parameter("X-Amz-Expires") or 0) if is_link else _SKEW
+    if not _SCOPE.fullmatch(scope) or not scope.startswith(moment[:8]) or "host" not in names.split(";"):
+        raise Refused(
+            "AuthorizationHeaderMalformed", "The credential's scope or the signed headers are wrong."
+        )
+    lifetime = seen.number("X-Amz-Expires", 0) if is_link else _SKEW
     if is_link and now > at + lifetime:
         raise Refused("AccessDenied", "Request has expired")
     if abs(now - at) > max(_SKEW, lifetime):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+MOST_DIGITS = 12  # of a number that a request gives
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -19,6 +21,13 @@ class Seen:
     def parameter(self, name: str) -> str | None:
         """The first value of a query parameter."""
         return next((value for key, value in self.query if key == name), None)
+
+    def number(self, name: str, default: int) -> int:
+        """A query parameter that is a whole number. Raises Refused (InvalidArgument)."""
+        value = self.parameter(name) or str(default)
+        if not (value.isascii() and value.isdecimal() and len(value) <= MOST_DIGITS):
+            raise Refused("InvalidArgument", f"{name} must be a whole number.")
+        return int(value)
 
 
 @dataclass(frozen=True)

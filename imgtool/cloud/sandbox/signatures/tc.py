@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 
-from imgtool.cloud.sandbox.signatures.seen import Keys, Refused, Seen
+from imgtool.cloud.sandbox.signatures.seen import MOST_DIGITS, Keys, Refused, Seen
 
 SERVICE = "cvm"
 CLOCK_RULE = 300  # seconds that a request's time may differ from ours (ref 20)
@@ -75,7 +75,7 @@ def verify_v1(seen: Seen, parameters: Mapping[str, str], keys: Keys, now: float)
     _require_identity(parameters.get("SecretId", ""), keys)
     _require_time(parameters.get("Timestamp", ""), now)
     nonce = parameters.get("Nonce", "")
-    if not nonce.isdecimal() or int(nonce) == 0:
+    if not nonce.isdecimal() or not nonce.strip("0"):
         raise Refused("AuthFailure.SignatureFailure", "Nonce must be a positive integer.")
     _require_token(parameters.get("Token", ""), keys)
     host = seen.headers.get("host", "")
@@ -106,7 +106,7 @@ def _require_identity(identity: str, keys: Keys) -> None:
 
 
 def _require_time(timestamp: str, now: float) -> None:
-    if not timestamp.isdecimal() or abs(now - int(timestamp)) > CLOCK_RULE:
+    if not timestamp.isdecimal() or len(timestamp) > MOST_DIGITS or abs(now - int(timestamp)) > CLOCK_RULE:
         raise Refused(
             "AuthFailure.SignatureExpire",
             "The provided credentials have expired: the timestamp differs from the server's time by more "
