@@ -15,6 +15,7 @@ from imgtool.report.phrases import (
     alike_line,
     boot_line,
     counted,
+    mending,
     quiet_line,
     summary,
 )
@@ -89,6 +90,8 @@ def _image(image: ImageReport, language: Language) -> Iterator[str]:
         yield f"<p>{escape(visible(image.lacks.say(language)))}</p>"
     for finding in image.loud:
         yield from _finding(finding, language, image.alike(finding))
+    if by_fix := mending(image, language):
+        yield f"<p>{escape(by_fix[0])}</p>{_pre([by_fix[1]])}"
     if image.quiet:
         yield f"<details><summary>{quiet_line(image.counts, language, hint=False)}</summary><table>"
         yield from (_row(finding, language) for finding in image.quiet)

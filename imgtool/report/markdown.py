@@ -15,6 +15,7 @@ from imgtool.report.phrases import (
     alike_line,
     boot_line,
     counted,
+    mending,
     quiet_line,
     summary,
     totals_line,
@@ -54,6 +55,10 @@ def _image(image: ImageReport, language: Language) -> Iterator[str]:
         if alike := image.alike(finding):
             yield _escaped(alike_line(alike, language, every=True))
             yield ""
+    if by_fix := mending(image, language):
+        yield _escaped(by_fix[0])
+        yield ""
+        yield from _fenced([by_fix[1]])
     if image.boot is not None:
         yield from _boot(image.boot, language)
 

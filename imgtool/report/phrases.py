@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imgtool.report.model import BootRecord, ImageReport
+from imgtool.report.visible import one_line
 from imgtool.text import Language, Text
 
 LABELS: Mapping[str, Text] = {
@@ -72,6 +73,20 @@ def quiet_line(counts: Counter[str], language: Language, hint: bool) -> str:
         return words + ("（用 -v 列出）" if hint else "")
     words = f"{passed} passed" + (f", {skipped} skipped" if skipped else "")
     return words + (" (-v lists them)" if hint else "")
+
+
+def mending(image: ImageReport, language: Language) -> tuple[str, str] | None:
+    """What `imgtool fix` does about what was found, and the command that shows how; None where nothing."""
+    fixable = {finding.id for finding in image.loud if finding.fixable}
+    if not fixable:
+        return None
+    import shlex
+
+    words = Text(
+        f"imgtool fix mends {len(fixable)} of these findings offline, on a copy of the image. The plan:",
+        f"imgtool fix 可在镜像副本上离线修复其中 {len(fixable)} 项。查看修复计划：",
+    )
+    return words.say(language), f"imgtool fix --plan {shlex.quote(one_line(image.path))}"
 
 
 def totals_line(images: Sequence[ImageReport], language: Language) -> str:

@@ -13,6 +13,7 @@ from imgtool.report.phrases import (
     alike_line,
     boot_line,
     main_facts,
+    mending,
     quiet_line,
     verdict_line,
 )
@@ -65,6 +66,10 @@ def layout(image: ImageReport, language: Language, width: int, verbose: bool = F
         yield from _finding(finding, language, width)
         if alike := image.alike(finding):
             yield from (line("    ", row) for row in wrapped(alike_line(alike, language, verbose), width - 4))
+    if by_fix := mending(image, language):
+        yield Line()
+        yield from (line("  ", row) for row in wrapped(by_fix[0], width - 2))
+        yield line("    ", (by_fix[1], "green"))
     if verbose and image.quiet:
         yield Line()
         for finding in image.quiet:

@@ -51,6 +51,16 @@ def test_a_good_image_is_three_lines_and_a_verdict() -> None:
     )
 
 
+def test_what_fix_mends_is_told_with_the_command_on_a_line_of_its_own() -> None:
+    for language in ("en", "zh"):
+        lines = plain(layout(image(FAILED, WARNED, path="a b.qcow2"), language, 40)).splitlines()
+        assert lines.count("    imgtool fix --plan 'a b.qcow2'") == 1
+
+
+def test_fix_is_not_named_where_it_mends_nothing() -> None:
+    assert "imgtool fix" not in plain(layout(image(KEPT, WARNED), "en", 100))
+
+
 def test_what_could_not_be_judged_is_the_verdict_when_nothing_failed() -> None:
     assert plain(layout(image(KEPT, OPEN), "en", 100)).splitlines()[-1].startswith("UNKNOWN ")
 
@@ -75,7 +85,8 @@ def test_prose_keeps_to_the_width_and_commands_stay_whole(language: Language, wi
     rows = text(language, width).splitlines()
     command = "update-initramfs -u -k 6.1.0-28-amd64"
     assert [row.strip() for row in rows if "update-initramfs" in row] == [command]
-    prose = [row for row in rows if row.startswith("    ") and "/boot/" not in row and command not in row]
+    whole = ("/boot/", command, "imgtool fix --plan ")
+    prose = [row for row in rows if row.startswith("    ") and not any(text in row for text in whole)]
     assert all(cells(row) <= max(width, 26) for row in prose), prose
 
 
