@@ -408,9 +408,9 @@ def _remedy(guest: LinuxGuest, entry: BootEntry, spec: str) -> Text | None:
     if not later or guest.bootloader.kind != "grub2":
         return Text.same(edit)
     return Text(
-        en=f"{edit}; and take root= and GRUB_DISABLE_LINUX_UUID=true out of /etc/default/grub, "
+        en=f"  {edit}\nTake root= and GRUB_DISABLE_LINUX_UUID=true out of /etc/default/grub as well, "
         f"so that {later} keeps it.",
-        zh=f"{edit}；并从 /etc/default/grub 中删除 root= 和 GRUB_DISABLE_LINUX_UUID=true，"
+        zh=f"  {edit}\n并从 /etc/default/grub 中删除 root= 和 GRUB_DISABLE_LINUX_UUID=true，"
         f"以便 {later} 保持该设置。",
     )
 

@@ -9,8 +9,9 @@ from imgtool.report.visible import visible
 
 _SENTENCE_END = re.compile(r"[.:;,!?。：；，！？]$")
 _CHINESE = re.compile(r"[\u4e00-\u9fff，。；：]")
-# "Rebuild it: update-initramfs -u", "请重建：update-initramfs -u": the command stands last.
-_LEAD_IN = re.compile(r"^(.*?(?:: |：\s*))((?:[A-Z_]+=\S+ )*[a-z./][\w./+-]* \S.*)$", re.DOTALL)
+# "Rebuild it: update-initramfs -u", "请重建：update-initramfs -u": the command stands last. The colon of a
+# Windows drive leads nothing in: "bcdboot C:\Windows /s S: /f BIOS".
+_LEAD_IN = re.compile(r"^(.*?(?<!\b[A-Z])(?:: |：\s*))((?:[A-Z_]+=\S+ )*[a-z./][\w./+-]* \S.*)$", re.DOTALL)
 
 
 def remedy_lines(remedy: str) -> Iterator[tuple[str, bool]]:

@@ -154,7 +154,7 @@ def test_the_remedy_really_mends_the_file(tmp_path: Path) -> None:
     text = grub_cfg("root=/dev/sda1 ro") + "# /dev/sda11 stays\n"
     outcome = only(root, guest_image({CFG: text}))
     assert outcome.remedy is not None
-    command = outcome.remedy.en.split(";")[0]
+    command = outcome.remedy.en.splitlines()[0]
     path = tmp_path / "grub.cfg"
     path.write_text(text)
     subprocess.run(["sh", "-ec", command.replace(CFG, str(path))], check=True)

@@ -123,6 +123,7 @@ def test_colours_change_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
         ("In fstab:\n  UUID=1-2 / ext4 defaults 0 1", ["In fstab:", "$ UUID=1-2 / ext4 defaults 0 1"]),
         ("Set it: LC_ALL=C apt-get install -y a", ["Set it:", "$ LC_ALL=C apt-get install -y a"]),
         ("请修改配置文件", ["请修改配置文件"]),
+        ("bcdboot C:\\Windows /s S: /f BIOS", ["$ bcdboot C:\\Windows /s S: /f BIOS"]),
     ],
 )
 def test_a_remedys_commands_stand_on_lines_of_their_own(remedy: str, lines: list[str]) -> None:
