@@ -54,7 +54,7 @@ def cache(image: Image) -> Iterator[Outcome]:
         yield not_judged(Text("coreos-cloudinit keeps nothing.", "coreos-cloudinit 不保存状态。"))
         return
     from imgtool.guest.cloud_cache import STATE
-    from imgtool.guest.tree import shown
+    from imgtool.guest.tree import shown, shown_few
 
     found = guest.cloud_cache
     faults = 0
@@ -71,7 +71,7 @@ def cache(image: Image) -> Iterator[Outcome]:
                 f"{STATE}/seed holds settings that are taken for an instance's own.",
                 f"{STATE}/seed 中的数据会被当作实例的配置。",
             ),
-            *_shown((*found.state, *found.seed)),
+            *shown_few((*found.state, *found.seed), SHOWN),
             remedy=in_guest("rm -rf " + " ".join(found.removable)),
         )
     if found.network:
@@ -81,7 +81,7 @@ def cache(image: Image) -> Iterator[Outcome]:
                 "Network files that cloud-init wrote for another instance are left.",
                 "残留有 cloud-init 为其他实例生成的网络配置文件。",
             ),
-            *_shown(found.network),
+            *shown_few(found.network, SHOWN),
             remedy=in_guest("rm -f " + " ".join(quoted(path) for path in found.network[:SHOWN])),
         )
     said = list(interfaces_faults(guest))
@@ -90,13 +90,6 @@ def cache(image: Image) -> Iterator[Outcome]:
         yield kept(
             Text("Nothing of another instance is left.", "没有其他实例的残留。"), f"{STATE}: no instance"
         )
-
-
-def _shown(paths: tuple[str, ...]) -> list[str]:
-    from imgtool.guest.tree import shown
-
-    left = len(paths) - SHOWN
-    return [*(shown(path)[:200] for path in paths[:SHOWN]), *([f"and {left} more"] if left > 0 else [])]
 
 
 def interfaces_faults(guest: LinuxGuest) -> Iterator[Outcome]:

@@ -132,26 +132,30 @@ def _without_keys(guest: LinuxGuest) -> Text:
 
 
 def _leases(found: Identity) -> Iterator[Outcome]:
+    from imgtool.guest.tree import shown_few
+
     if found.leases:
         yield broken(
             Text(
                 "The image has DHCP leases: a new instance first asks for the address of an old one.",
                 "镜像中带有 DHCP 租约：新实例会先请求旧机器的地址。",
             ),
-            *_shown(found.leases),
+            *shown_few(found.leases, SHOWN),
             remedy=in_guest("rm -f " + " ".join(map(quoted, found.leases[:SHOWN]))),
         )
 
 
 def _left_over(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
     """What is no danger to the boot, but does not belong in an image."""
+    from imgtool.guest.tree import shown_few
+
     if found.seeds:
         yield broken(
             Text(
                 "The image has a random seed, which all instances made from it would start from.",
                 "镜像中带有随机数种子，所有实例将由同一种子启动。",
             ),
-            *_shown(found.seeds),
+            *shown_few(found.seeds, SHOWN),
             severity=Severity.INFO,
             remedy=in_guest("rm -f " + " ".join(found.seeds)),
         )
@@ -161,7 +165,7 @@ def _left_over(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
                 "The image has shell histories, which every instance's user could read.",
                 "镜像中带有命令行历史，实例的使用者均可读取。",
             ),
-            *_shown(found.histories),
+            *shown_few(found.histories, SHOWN),
             severity=Severity.INFO,
             remedy=in_guest("rm -f " + " ".join(map(quoted, found.histories[:SHOWN]))),
         )
@@ -174,14 +178,7 @@ def _left_over(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
                 "The image has logs of another machine's life.",
                 "镜像中带有其他机器的运行日志。",
             ),
-            *_shown(found.logs),
+            *shown_few(found.logs, SHOWN),
             severity=Severity.INFO,
             remedy=in_guest(*commands),
         )
-
-
-def _shown(paths: tuple[str, ...]) -> list[str]:
-    from imgtool.guest.tree import shown
-
-    left = len(paths) - SHOWN
-    return [*(shown(path)[:200] for path in paths[:SHOWN]), *([f"and {left} more"] if left > 0 else [])]

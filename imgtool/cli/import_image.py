@@ -57,9 +57,9 @@ def command(
     """
     from imgtool.cli.output import Output
     from imgtool.cloud.credentials import credentials
-    from imgtool.cloud.extras import require
     from imgtool.cloud.importing import require_name
     from imgtool.errors import UsageError
+    from imgtool.extras import require
 
     out = Output(output, force)
     _require_url(url)

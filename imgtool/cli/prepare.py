@@ -240,9 +240,9 @@ def _make_folder(folder: Path) -> None:
 def _run(session: Session, order: Order, settings: Settings, journal: Any, yes: bool) -> Run:
     from imgtool.cloud.address import address
     from imgtool.cloud.credentials import Credentials, credentials
-    from imgtool.cloud.extras import require
     from imgtool.cloud.store import store_for
     from imgtool.convert.progress import shown_on_terminal
+    from imgtool.extras import require
     from imgtool.steps.step import Run
 
     keys: list[Credentials] = []

@@ -36,7 +36,7 @@ def examine_access(settings: Settings) -> list[Item]:
 
     def find_keys() -> str:
         from imgtool.cloud.credentials import credentials
-        from imgtool.cloud.extras import require
+        from imgtool.extras import require
 
         require("tencentcloud", "cloud")
         require("qcloud_cos", "cloud")

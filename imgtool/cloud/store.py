@@ -84,7 +84,7 @@ def store_for(place: Address, settings: Settings, keys: Credentials | None = Non
     """The storage of an address. keys: None to look for them. Raises ExtraMissing, CloudFailure,
     UsageError.
     """
-    from imgtool.cloud.extras import require
+    from imgtool.extras import require
 
     if place.scheme == "s3":
         require("boto3", "s3")

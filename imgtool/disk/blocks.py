@@ -52,6 +52,19 @@ def within(blocks: Blocks, offset: int, length: int) -> None:
         raise ReadFailed(offset, length, f"it has {blocks.size} bytes")
 
 
+def opened(path: Path) -> int:
+    """A descriptor of an image file, to read from; never waits for a FIFO's other end. Raises CannotRead."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise CannotRead(
+            Text(
+                en=f"{path} can't be opened: {error.strerror}.",
+                zh=f"无法打开 {path}：{error.strerror}。",
+            )
+        ) from error
+
+
 class RawBlocks:
     """The bytes of a raw image file. A context manager.
 
@@ -62,15 +75,7 @@ class RawBlocks:
 
     def __init__(self, path: Path, size: int | None = None) -> None:
         """Raises CannotRead when the file cannot be opened."""
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise CannotRead(
-                Text(
-                    en=f"{path} can't be opened: {error.strerror}.",
-                    zh=f"无法打开 {path}：{error.strerror}。",
-                )
-            ) from error
+        self._file = opened(path)
         self._size = os.fstat(self._file).st_size if size is None else size
 
     @property

@@ -18,7 +18,7 @@ from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from imgtool.disk.blocks import CACHE_LIMIT, ReadFailed, within
+from imgtool.disk.blocks import CACHE_LIMIT, ReadFailed, opened, within
 from imgtool.disk.formats.qcow2 import EXTENDED_L2, KNOWN_FEATURES, read_header
 from imgtool.disk.formats.qcow2_tables import COMPRESSED, OFFSET_MASK
 from imgtool.disk.formats.source import Source
@@ -56,15 +56,7 @@ class Qcow2Blocks:
 
     def __init__(self, path: Path) -> None:
         """Raises CannotRead when the file can't be opened, or is no longer what the probe saw."""
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise CannotRead(
-                Text(
-                    en=f"{path} can't be opened: {error.strerror}.",
-                    zh=f"无法打开 {path}：{error.strerror}。",
-                )
-            ) from error
+        self._file = opened(path)
         try:
             status = os.fstat(self._file)
             self._length = status.st_size

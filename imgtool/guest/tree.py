@@ -407,3 +407,9 @@ def _absent(path: str, why: str = "", zh: str = "") -> NotInGuest:
 def _about(path: str, error: GuestReadFailed) -> GuestReadFailed:
     why = error.statement()
     return GuestReadFailed(Text(en=f"{shown(path)}: {why.en}", zh=f"{shown(path)}：{why.zh}"))
+
+
+def shown_few(paths: tuple[str, ...], most: int) -> list[str]:
+    """The first paths as evidence, and how many more there are."""
+    left = len(paths) - most
+    return [*(shown(path)[:200] for path in paths[:most]), *([f"and {left} more"] if left > 0 else [])]
