@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.remedy import in_guest, quoted
+from imgtool.remedy import NAMED, in_guest, removing
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from imgtool.guest.cloud_cache import CloudCache
     from imgtool.guest.linux import LinuxGuest
     from imgtool.image import Image
 
@@ -82,7 +83,7 @@ def cache(image: Image) -> Iterator[Outcome]:
                 "残留有 cloud-init 为其他实例生成的网络配置文件。",
             ),
             *shown_few(found.network, SHOWN),
-            remedy=in_guest("rm -f " + " ".join(quoted(path) for path in found.network[:SHOWN])),
+            remedy=in_guest(_without_network_files(found)),
         )
     said = list(interfaces_faults(guest))
     yield from said
@@ -90,6 +91,17 @@ def cache(image: Image) -> Iterator[Outcome]:
         yield kept(
             Text("Nothing of another instance is left.", "没有其他实例的残留。"), f"{STATE}: no instance"
         )
+
+
+def _without_network_files(found: CloudCache) -> str:
+    """The line that removes all of them, and no administrator's own."""
+    from imgtool.guest.cloud_cache import ITS_OWN, MARKED, RULES
+
+    if len(found.network) <= NAMED:
+        return removing(found.network, ITS_OWN)
+    said = "^#.*(created|generated|automatically).*cloud-init"
+    marked = f"grep -lsZiE '{said}' {' '.join((*MARKED, RULES))} | xargs -0r rm -f"
+    return f"rm -f {' '.join(ITS_OWN)} && {marked}"
 
 
 def interfaces_faults(guest: LinuxGuest) -> Iterator[Outcome]:

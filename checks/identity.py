@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
-from imgtool.remedy import in_guest, quoted
+from imgtool.remedy import host_keys_at_boot, in_guest, removing
 from imgtool.rules import Outcome, Severity, broken, kept, rule
 from imgtool.text import Text
 
@@ -45,7 +45,7 @@ def identity(image: Image) -> Iterator[Outcome]:
     found = guest.identity
     said = [
         *_machine_id(guest, found),
-        *_host_keys(guest, found),
+        *_host_keys(image, guest, found),
         *_leases(found),
         *_left_over(guest, found),
     ]
@@ -73,9 +73,11 @@ def _machine_id(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
     )
 
 
-def _host_keys(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
+def _host_keys(image: Image, guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
     if not found.host_keys:
         return
+    if not image.options.force_import and not _cloud_init_is_there(guest):
+        return  # linux.cloud-init.installed or .enabled says so; once that is mended, it makes new keys
     if makes_host_keys(guest):
         yield kept(
             Text(
@@ -93,6 +95,13 @@ def _host_keys(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
         *found.host_keys[:SHOWN],
         remedy=_without_keys(guest),
     )
+
+
+def _cloud_init_is_there(guest: LinuxGuest) -> bool:
+    try:
+        return guest.cloud_init_starts
+    except CannotRead:
+        return False
 
 
 def makes_host_keys(guest: LinuxGuest) -> bool:
@@ -117,21 +126,12 @@ def _without_keys(guest: LinuxGuest) -> Text:
     except CannotRead:
         made = ""
     if not made:  # else sshd would not start for want of a key
-        service = "ssh" if guest.release.family == "debian" else "sshd"
-        unit = "[Unit]\\nBefore={0}.service\\n[Service]\\nType=oneshot\\nExecStart=/usr/bin/ssh-keygen -A\\n"
-        unit += "[Install]\\nWantedBy=multi-user.target\\n"
-        if guest.services.init == "systemd":
-            path = "/etc/systemd/system/ssh-host-keys.service"
-            commands += [
-                f"printf '{unit.format(service)}' > {path}",
-                "systemctl enable ssh-host-keys.service",
-            ]
-        else:
-            commands.append("sed -i '1a ssh-keygen -A' /etc/init.d/" + service)
+        commands += host_keys_at_boot(guest)
     return in_guest(*commands)
 
 
 def _leases(found: Identity) -> Iterator[Outcome]:
+    from imgtool.guest.identity import LEASES
     from imgtool.guest.tree import shown_few
 
     if found.leases:
@@ -141,12 +141,13 @@ def _leases(found: Identity) -> Iterator[Outcome]:
                 "镜像中带有 DHCP 租约：新实例会先请求旧机器的地址。",
             ),
             *shown_few(found.leases, SHOWN),
-            remedy=in_guest("rm -f " + " ".join(map(quoted, found.leases[:SHOWN]))),
+            remedy=in_guest(removing(found.leases, LEASES)),
         )
 
 
 def _left_over(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
     """What is no danger to the boot, but does not belong in an image."""
+    from imgtool.guest.identity import HISTORIES, SEEDS
     from imgtool.guest.tree import shown_few
 
     if found.seeds:
@@ -157,7 +158,7 @@ def _left_over(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
             ),
             *shown_few(found.seeds, SHOWN),
             severity=Severity.INFO,
-            remedy=in_guest("rm -f " + " ".join(found.seeds)),
+            remedy=in_guest(removing(found.seeds, SEEDS)),
         )
     if found.histories:
         yield broken(
@@ -167,7 +168,7 @@ def _left_over(guest: LinuxGuest, found: Identity) -> Iterator[Outcome]:
             ),
             *shown_few(found.histories, SHOWN),
             severity=Severity.INFO,
-            remedy=in_guest("rm -f " + " ".join(map(quoted, found.histories[:SHOWN]))),
+            remedy=in_guest(removing(found.histories, HISTORIES)),
         )
     if found.logs:
         commands = ["find /var/log -type f -exec truncate -s 0 {} +"]

@@ -133,10 +133,26 @@ def _belonging(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> Iterator[O
         yield from _without_initramfs(guest, found, entry)
         return
     try:
-        versions = {version for path in found.initrds for version in guest.initramfs(path).versions}
+        parts = [guest.initramfs(path) for path in found.initrds]
     except CannotRead as error:
         yield undecided(error.statement(), *found.initrds)
         return
+    first = _first_program(entry)
+    carried = guest.modules(found).option("INITRAMFS_SOURCE")  # "y": the kernel has one in it as well
+    if not any(first in part.members for part in parts) and carried == "n":
+        yield broken(
+            Text(
+                en=f"The initramfs has no /{first}: the kernel does not use it, and finds no root without.",
+                zh=f"initramfs 中没有 /{first}：内核不会使用该 initramfs，将找不到根文件系统。",
+            ),
+            *(
+                f"{path}: {len(part.members)} members"
+                for path, part in zip(found.initrds, parts, strict=True)
+            ),
+            remedy=_initramfs_remedy(guest, found.version, entry),
+        )
+        return
+    versions = {version for part in parts for version in part.versions}
     if versions and found.version not in versions:
         yield broken(
             Text(
@@ -148,18 +164,34 @@ def _belonging(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> Iterator[O
         )
 
 
+def _first_program(entry: BootEntry) -> str:
+    """What the kernel runs in an initramfs, /init if `rdinit=` names no other (init/main.c)."""
+    words = [word[7:] for word in entry.arguments.split() if word.startswith("rdinit=")]
+    return (words[-1] if words else "/init").lstrip("/")
+
+
 def _without_initramfs(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> Iterator[Outcome]:
-    """A kernel alone finds a root only by device name or PARTUUID, and only if it has the drivers built
-    in."""
-    modules = guest.modules(found)
-    if modules.option("INITRAMFS_SOURCE") == "y":
+    """A kernel alone needs its drivers built in; linux.bootloader.root judges the name of its root."""
+    from imgtool.guest.kernel_alone import drivers_of_root
+
+    if guest.modules(found).option("INITRAMFS_SOURCE") == "y":
         return  # it carries its own, as Container Linux's does
-    root = next((word[5:] for word in entry.arguments.split() if word.startswith("root=")), "")
-    by_itself = root.startswith(("PARTUUID=", "PARTLABEL=", "/dev/vd"))
-    drivers = [modules.place(name) for name in ("virtio_blk", "virtio_pci")]
-    if by_itself and all(place == "builtin" for place in drivers):
-        return
-    if by_itself and "unknown" in drivers:
+    drivers = drivers_of_root(guest, found)
+    lacking = [name for name, place in drivers.items() if place in ("module", "absent")]
+    if lacking:
+        names = ", ".join(lacking)
+        yield broken(
+            Text(
+                en=f"The default entry gives kernel {found.version} no initramfs, and {names} is not built"
+                " in: it finds no root.",
+                zh=f"默认菜单项没有为内核 {found.version} 指定 initramfs，而 {names} 未内建："
+                "内核将找不到根文件系统。",
+            ),
+            f"{entry.source}: {entry.title}",
+            *(f"{name}: {place}" for name, place in drivers.items()),
+            remedy=_give_initramfs(guest, found.version),
+        )
+    elif "unknown" in drivers.values():
         yield undecided(
             Text(
                 en="The default entry has no initramfs, and whether the kernel needs one can't be told.",
@@ -167,16 +199,6 @@ def _without_initramfs(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> It
             ),
             entry.source,
         )
-        return
-    yield broken(
-        Text(
-            en=f"The default entry gives kernel {found.version} no initramfs, and without one it can't find "
-            f"root={root}.",
-            zh=f"默认菜单项没有为内核 {found.version} 指定 initramfs，内核将无法找到 root={root}。",
-        ),
-        f"{entry.source}: {entry.title}",
-        remedy=_give_initramfs(guest, found.version),
-    )
 
 
 def _folders(guest: LinuxGuest) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
 from imgtool.remedy import GRUB_DEFAULTS, if_known, in_guest, quoted
-from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
+from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -82,6 +82,15 @@ def network(image: Image) -> Iterator[Outcome]:
     ]
     if not faults and not by_cloud_init:
         faults = list(nobody(guest))
+        if faults and not image.options.force_import and not guest.network_disabled:
+            yield not_judged(
+                Text(
+                    "Setting the network up is left to cloud-init, which does not run; that is judged by"
+                    " itself.",
+                    "网络留待 cloud-init 配置，而它不会运行；该问题另行判定。",
+                )
+            )
+            return
     if not faults:
         faults = list(_names(image, guest, by_cloud_init))
     yield from faults[:MOST_FAULTS]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
 from imgtool.records import dataclass
-from imgtool.remedy import enable_service, in_guest, install, quoted
+from imgtool.remedy import enable_service, host_keys_at_boot, in_guest, install, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
 from imgtool.text import Text
 
@@ -50,11 +50,13 @@ def sshd(image: Image) -> Iterator[Outcome]:
     sets.
 
     The platform gives a new instance a password for root or the default account, or a key (ref 02, 11). A
-    server that refuses both can only be reached through the console. What keeps people out: no sshd, or not
-    enabled; no host keys, and nothing that makes them; a `ListenAddress` of the old network;
-    `PasswordAuthentication no` (cloud-init's `ssh_pwauth` changes it at the first boot),
-    `PubkeyAuthentication no`, `PermitRootLogin` where only root is set up, AllowUsers and its kin. `Include`
-    and `Match` are followed; what depends on where a connection comes from is taken for not met.
+    server that takes keys alone is as it should be: instances are then made with a key. One that refuses
+    both can only be reached through the console, and so can a forced import, which has passwords only, where
+    it refuses these. What keeps people out: no sshd, or not enabled; no host keys, and nothing that makes
+    them; a `ListenAddress` of the old network; `PasswordAuthentication no` (cloud-init's `ssh_pwauth`
+    changes it at the first boot), `PubkeyAuthentication no`, `PermitRootLogin` where only root is set up,
+    AllowUsers and its kin. `Include` and `Match` are followed; what depends on where a connection comes from
+    is taken for not met.
 
     Evidence: the file and line. Example: `/etc/ssh/sshd_config.d/01-hardening.conf:3: passwordauthentication
     no`. The fix is a file of the server's own that comes first, or the service's enabling.
@@ -100,16 +102,12 @@ def sshd(image: Image) -> Iterator[Outcome]:
         )
         yield from faults
         return
-    faults += lacking_keys(guest)
+    faults += lacking_keys(image, guest)
     faults += listens_elsewhere(config)
     ways = list(ways_in(image, guest, config))
     faults += [outcome for outcome in ways if outcome.kind != "kept"]
     yield from faults or [
-        kept(
-            Text("sshd starts and lets people in.", "sshd 会启动并允许登录。"),
-            service.proof,
-            *(line for outcome in ways for line in outcome.evidence),
-        )
+        kept(ways[0].message, service.proof, *(line for outcome in ways for line in outcome.evidence))
     ]
 
 
@@ -149,14 +147,17 @@ def _again(guest: LinuxGuest) -> Text | None:
     return in_guest(command) if command else None
 
 
-def lacking_keys(guest: LinuxGuest) -> Iterator[Outcome]:
+def lacking_keys(image: Image, guest: LinuxGuest) -> Iterator[Outcome]:
     """Without host keys sshd ends at once."""
     from imgtool.guest.sshd import HOST_KEYS, makes_missing_keys
 
     if guest.tree.glob(HOST_KEYS) or guest.tree.exists("/etc/ssh/ssh_host_key"):
         return
     try:
-        if guest.cloud_init_starts and guest.cloud_config.runs("ssh"):
+        if not guest.cloud_init_starts:
+            if not image.options.force_import:
+                return  # the rules on cloud-init say so; once that is mended, it makes them
+        elif guest.cloud_config.runs("ssh"):
             return
     except CannotRead:
         return  # the rules on cloud-init say why
@@ -168,7 +169,7 @@ def lacking_keys(guest: LinuxGuest) -> Iterator[Outcome]:
             "没有 SSH 主机密钥，且启动时不会生成：sshd 无法启动。",
         ),
         f"not there: {HOST_KEYS}",
-        remedy=in_guest("ssh-keygen -A"),
+        remedy=in_guest(*host_keys_at_boot(guest)),
     )
 
 
@@ -210,21 +211,28 @@ def ways_in(image: Image, guest: LinuxGuest, config: SshdConfig) -> Iterator[Out
     evidence = [*dict.fromkeys(shut), *depends]
     if any(way.open for way in passwords):
         yield kept(
-            Text("Passwords are taken.", "允许密码登录。"),
+            Text("sshd starts and lets people in.", "sshd 会启动并允许登录。"),
             *(f"{each.name}: password" for each, way in zip(accounts, passwords, strict=True) if way.open),
         )
         return
     remedy = _open(guest, config, admissions(image, guest, config))
     if any(way.open for way in keys):
-        yield broken(
+        if image.options.force_import:  # os.conf has a password and no key
+            yield broken(
+                Text(
+                    f"sshd takes keys but no passwords ({names}), and a forced import sets a password only.",
+                    f"sshd 只接受密钥而不接受密码（{names}），而强制导入只会设置密码。",
+                ),
+                *evidence,
+                remedy=remedy,
+            )
+            return
+        yield kept(
             Text(
-                f"sshd takes keys but no passwords ({names}): an instance made with a password can't be"
-                f" reached"
-                " by SSH.",
-                f"sshd 只接受密钥而不接受密码（{names}）：以密码方式创建的实例无法通过 SSH 登录。",
+                f"sshd starts and takes keys, no passwords ({names}): make instances with a key.",
+                f"sshd 会启动，只接受密钥登录（{names}）：创建实例时请绑定密钥。",
             ),
             *evidence,
-            remedy=remedy,
         )
         return
     yield broken(

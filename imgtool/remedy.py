@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import itertools
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ParamSpec
 
 from imgtool.errors import CannotRead
@@ -49,6 +50,37 @@ def quoted(path: str) -> str:
         return shlex.quote(path)
     words = ["".join(run) for _, run in itertools.groupby(path, str.isprintable)]
     return "".join(shlex.quote(word) if word.isprintable() else "?" * len(word) for word in words)
+
+
+NAMED = 40  # files to be removed that a line names one by one
+
+
+def removing(paths: Sequence[str], patterns: Sequence[str]) -> str:
+    """The line that removes all of these files: by name; by the patterns that found them where they are
+    many."""
+    if len(paths) <= NAMED:
+        return "rm -f " + " ".join(map(quoted, paths))
+    fits = {pattern: re.compile(fnmatch.translate(pattern)).match for pattern in patterns}
+    return "rm -f " + " ".join(pattern for pattern in patterns if any(map(fits[pattern], paths)))
+
+
+def host_keys_at_boot(guest: LinuxGuest) -> list[str]:
+    """The lines that have the boot make the SSH host keys which are not there, before sshd asks for them.
+
+    Made in the image (`ssh-keygen -A`) they would be the same in all instances.
+    """
+    if guest.services.init != "systemd":
+        service = "ssh" if guest.release.family == "debian" else "sshd"
+        return [f"sed -i '1a ssh-keygen -A' /etc/init.d/{service}"]
+    unit = (
+        "[Unit]\\nBefore=ssh.service sshd.service\\nConditionPathExistsGlob=!/etc/ssh/ssh_host_*_key\\n"
+        "[Service]\\nType=oneshot\\nExecStart=/usr/bin/ssh-keygen -A\\n"
+        "[Install]\\nWantedBy=multi-user.target\\n"
+    )
+    return [
+        f"printf '{unit}' > /etc/systemd/system/ssh-host-keys.service",
+        "systemctl enable ssh-host-keys.service",
+    ]
 
 
 def install(guest: LinuxGuest, *packages: str) -> list[str]:

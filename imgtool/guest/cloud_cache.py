@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 STATE = "/var/lib/cloud"
 _LIMIT = 64 << 10
 # Written by cloud-init's renderers (cloudinit/net/*.py) under names of their own
-_ITS_OWN = (
+ITS_OWN = (
     "/etc/network/interfaces.d/50-cloud-init*",
     "/etc/netplan/50-cloud-init.yaml",
     "/etc/NetworkManager/system-connections/cloud-init-*.nmconnection",
     "/etc/systemd/network/*-cloud-init-*",
 )
 # Under the names that everyone uses, and known by their first lines
-_MARKED = ("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*")
+MARKED = ("/etc/sysconfig/network-scripts/ifcfg-*", "/etc/sysconfig/network/ifcfg-*")
 _MARK = re.compile(r"^#.*(created|generated|automatically).*cloud-init", re.IGNORECASE | re.MULTILINE)
-_RULES = "/etc/udev/rules.d/70-persistent-net.rules"
+RULES = "/etc/udev/rules.d/70-persistent-net.rules"
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def read_cloud_cache(tree: Tree) -> CloudCache:
 
 
 def _network(tree: Tree) -> list[str]:
-    found = [path for pattern in _ITS_OWN for path in tree.glob(pattern) if tree.is_file(path)]
-    marked = [path for pattern in _MARKED for path in tree.glob(pattern)]
-    for path in (*marked, _RULES):
+    found = [path for pattern in ITS_OWN for path in tree.glob(pattern) if tree.is_file(path)]
+    marked = [path for pattern in MARKED for path in tree.glob(pattern)]
+    for path in (*marked, RULES):
         if tree.is_file(path) and _MARK.search((tree.text_if_there(path, _LIMIT) or "")[:1024]):
             found.append(path)
     return found

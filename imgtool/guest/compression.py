@@ -55,18 +55,31 @@ def identify(head: bytes) -> str | None:
 
 
 class Budget:
-    """How many bytes may still come out of decoders, and how long they may still take."""
+    """How many bytes may still come out of decoders, and how much of the processor's time they may take.
+
+    seconds: of the thread that spends; waiting for its turn on a busy machine costs nothing. It may be spent
+    in turns, each begun with `begin`.
+    """
 
     def __init__(self, size: int, seconds: float) -> None:
         self.size = size
-        self.deadline = time.monotonic() + seconds
+        self.seconds = seconds
+        self._since: float | None = None
+        self._cancelled = False
+
+    def begin(self) -> None:
+        """What this thread did before now was for something else."""
+        self._since = time.thread_time()
 
     def cancel(self) -> None:
         """Let nothing more be spent; from any thread."""
-        self.deadline = 0.0
+        self._cancelled = True
 
     def spend(self, size: int) -> None:
-        """Count bytes. Raises TooLong."""
+        """Count bytes, and the time since the last ones. Raises TooLong."""
+        now = time.thread_time()
+        self.seconds -= 0.0 if self._since is None else now - self._since
+        self._since = now
         self.size -= size
         if self.size < 0:
             raise TooLong(
@@ -75,7 +88,7 @@ class Budget:
                     zh="解压后的数据量超出任何正常情况，已停止读取。",
                 )
             )
-        if time.monotonic() > self.deadline:
+        if self.seconds < 0 or self._cancelled:
             raise TooLong(
                 Text(en="Unpacking it takes too long; reading stopped.", zh="解压耗时过长，已停止读取。")
             )
@@ -129,9 +142,10 @@ class Source:
             self._at = 0
             self.offset -= len(data)
 
-    def skip_zeros(self) -> None:
-        """Go to the next byte that is not zero."""
+    def skip_zeros(self, budget: Budget) -> None:
+        """Go to the next byte that is not zero. Raises TooLong: a file may be all holes."""
         while piece := self.piece():
+            budget.spend(len(piece))
             rest = piece.lstrip(b"\0")
             if rest:
                 self.give_back(rest)

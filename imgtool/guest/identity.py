@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 MACHINE_ID = "/etc/machine-id"
 DBUS_ID = "/var/lib/dbus/machine-id"
-MOST = 200
+MOST = 5000  # files of one kind
 _LIMIT = 64 << 10
-_SEEDS = (
+SEEDS = (
     "/var/lib/systemd/random-seed",
     "/var/lib/urandom/random-seed",
     "/var/lib/random-seed",
     "/var/lib/misc/random-seed",
 )
-_LEASES = (
+LEASES = (
     "/var/lib/dhcp/*.lease*",
     "/var/lib/dhcp3/*.lease*",
     "/var/lib/dhclient/*.lease*",
@@ -31,10 +31,9 @@ _LEASES = (
     "/var/lib/NetworkManager/*.lease",
     "/var/lib/wicked/lease-*.xml",
 )
-_HISTORIES = ("/root/.*_history", "/home/*/.*_history")
+HISTORIES = ("/root/.*_history", "/home/*/.*_history")
 # Logs that say what a machine did, by its users and services; what the packages' own installation leaves
-# counts
-# as none
+# counts as none
 _LOGS = (
     "messages*",
     "syslog*",
@@ -69,9 +68,9 @@ def read_identity(tree: Tree) -> Identity:
     return Identity(
         machine_id=_machine_ids(tree),
         host_keys=_filled(tree, ("/etc/ssh/ssh_host_*_key", "/etc/ssh/ssh_host_key")),
-        seeds=_filled(tree, _SEEDS),
-        leases=_filled(tree, _LEASES),
-        histories=_filled(tree, _HISTORIES),
+        seeds=_filled(tree, SEEDS),
+        leases=_filled(tree, LEASES),
+        histories=_filled(tree, HISTORIES),
         logs=_filled(tree, tuple(f"/var/log/{name}" for name in _LOGS)),
     )
 
@@ -103,7 +102,7 @@ def _filled(tree: Tree, patterns: tuple[str, ...]) -> tuple[str, ...]:
         if tree.is_dir(folder):
             paths += [f"{folder}/{name}" for name in tree.list(folder) if fits(name)]
     found: list[str] = []
-    for path in paths[: 8 * MOST]:
+    for path in paths[: 4 * MOST]:
         try:
             stat = tree.stat(path)
         except (NotInGuest, LinkLoop):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imgtool.guest.tree import Tree
 
 MOST_BYTES = 2 << 30
-MOST_SECONDS = 8.0
+MOST_SECONDS = 8.0  # of the processor; the largest real ones take one
 MOST_ARCHIVES = 100
 
 _MODULE = re.compile(r"(?:usr/)?lib/modules/([^/]+)/(?:.*/)?([^/]+)\.ko(?:\.(?:xz|zst|gz|bz2))?")
@@ -131,6 +131,7 @@ def list_members(
     members whose data is wanted.
     """
     budget = budget or compression.Budget(MOST_BYTES, MOST_SECONDS)
+    budget.begin()
     reading = _Reading(compression.Source(stream), budget, keep)
     try:
         reading.run()
@@ -168,7 +169,7 @@ class _Reading:
     def run(self) -> None:
         """Read archive after archive. Raises CannotRead."""
         while True:
-            self.source.skip_zeros()
+            self.source.skip_zeros(self.budget)
             head = self.source.peek(compression.LONGEST_MAGIC)
             if not head:
                 break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead, ImgtoolError
@@ -37,7 +36,6 @@ class LinuxGuest:
         self.disk = disk
         self._initramfs: dict[str, Initramfs | CannotRead] = {}
         self._begun: tuple[str, Work[Initramfs], Budget] | None = None
-        self._seconds = 8.0  # that unpacking initramfs files may still take, all of them together
         self._modules: dict[Kernel, KernelModules] = {}
 
     @property
@@ -189,10 +187,10 @@ class LinuxGuest:
         """
         from imgtool.background import begin
         from imgtool.guest.compression import Budget
-        from imgtool.guest.initramfs import MOST_BYTES, list_members
+        from imgtool.guest.initramfs import MOST_BYTES, MOST_SECONDS, list_members
 
         if self._begun is None and path not in self._initramfs and self.tree.bears_threads(path):
-            packed, budget = self.tree.open(path), Budget(MOST_BYTES, self._seconds)
+            packed, budget = self.tree.open(path), Budget(MOST_BYTES, MOST_SECONDS)
             shared = getattr(self.disk.blocks, "bears_processes", False)
             unpacking = begin(lambda: list_members(packed, path, budget), "initramfs", in_process=shared)
             self._begun = path, unpacking, budget
@@ -206,21 +204,26 @@ class LinuxGuest:
     def initramfs(self, path: str) -> Initramfs:
         """The members of the initramfs at `path` in the tree. Raises CannotRead."""
         if path not in self._initramfs:
-            begun = time.monotonic()
             try:
                 self._initramfs[path] = self._unpacked(path)
             except CannotRead as error:
                 self._initramfs[path] = error
-            self._seconds -= time.monotonic() - begun
         found = self._initramfs[path]
         if isinstance(found, CannotRead):
             raise found.with_traceback(None)
         return found
 
     def _unpacked(self, path: str) -> Initramfs:
-        from imgtool.guest.compression import Budget
-        from imgtool.guest.initramfs import MOST_BYTES, read_initramfs
+        from imgtool.guest.initramfs import read_initramfs
 
         if self._begun is not None and self._begun[0] == path:
             return self._begun[1].result()
-        return read_initramfs(self.tree, path, Budget(MOST_BYTES, self._seconds))
+        return read_initramfs(self.tree, path, self._budget)
+
+    @fact
+    def _budget(self) -> Budget:
+        """What unpacking may cost, all initramfs files together but for the one that was begun ahead."""
+        from imgtool.guest.compression import Budget
+        from imgtool.guest.initramfs import MOST_BYTES, MOST_SECONDS
+
+        return Budget(MOST_BYTES, MOST_SECONDS)

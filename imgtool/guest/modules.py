@@ -20,6 +20,7 @@ Place = Literal["builtin", "module", "absent", "unknown"]
 LARGEST_INDEX = 8 << 20
 _OWN_INITRAMFS = re.compile(r'^CONFIG_INITRAMFS_SOURCE="(?!")', re.MULTILINE)
 _OPTION = re.compile(r"^CONFIG_(\w+)=([ym])$", re.MULTILINE)
+_FILESYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "jfs", "reiserfs")
 _SUFFIX = re.compile(r"\.ko(?:\.(?:xz|zst|gz|bz2))?$")
 
 
@@ -64,7 +65,9 @@ class KernelModules:
         return "unknown"
 
     def _option_of(self, module: str) -> str:
-        """The option that builds a module of the virtio family; but for one, names and options agree."""
+        """The option that builds a module of the virtio family, or a filesystem; most agree with the name."""
+        if module in _FILESYSTEMS:
+            return f"{module.upper()}_FS"
         if module == "virtio_ring" and "VIRTIO_RING" not in (self.config or {}):
             return "VIRTIO"  # since Linux 3.4
         return module.upper()

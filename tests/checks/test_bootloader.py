@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from imgtool.checks.bootloader import bootloader, console, root
+from imgtool.checks.bootloader import bootloader
+from imgtool.checks.bootloader_root import root
+from imgtool.checks.console import console
+from imgtool.checks.kernel import kernel
 
 from imgtool.errors import CannotRead
-from tests.checks.boot_guest import OLD, V, grub_cfg, guest_image, judge, levels, only
+from tests.checks.boot_guest import CONFIG, OLD, V, grub_cfg, guest_image, judge, levels, only
 from tests.guest.stand_in import ROOT, ROOT_UUID, logical, volume
 
 CFG = "/boot/grub/grub.cfg"
@@ -118,6 +122,53 @@ SECOND = volume(2, "ext4", "22222222-2222-4222-8222-222222222222", "data")
 def test_how_the_root_is_named(spec: str, level: str) -> None:
     image = guest_image({CFG: grub_cfg(f"root={spec} ro quiet")}, volumes=(ROOT, SECOND))
     assert levels(root, image) == [level]
+
+
+BUILT_IN = {f"/boot/config-{V}": CONFIG.replace("=m", "=y") + "CONFIG_EXT4_FS=y\n"}
+
+
+def alone(spec: str, **how: Any) -> Any:
+    """The good guest with all drivers in its kernel, which is given no initramfs."""
+    files = {**BUILT_IN, CFG: grub_cfg(f"root={spec} ro", initrd=""), **how.pop("files", {})}
+    return guest_image(files, volumes=(ROOT, SECOND), **how)
+
+
+@pytest.mark.parametrize(
+    ("spec", "level"),
+    [
+        ("PARTUUID=11223344-01", "kept"),
+        ("/dev/vda1", "warning"),
+        ("/dev/sda1", "error"),
+        (f"UUID={ROOT_UUID}", "error"),
+        ("LABEL=cloudimg-rootfs", "error"),
+        (f"/dev/disk/by-uuid/{ROOT_UUID}", "error"),
+        ("/dev/mapper/vg-root", "error"),
+    ],
+)
+def test_a_kernel_without_an_initramfs_knows_no_uuid_and_no_label(spec: str, level: str) -> None:
+    assert levels(root, alone(spec)) == [level]
+    assert levels(kernel, alone(spec)) == ["kept"]
+    if level != "kept":
+        outcome = only(root, alone(spec))
+        assert outcome.remedy is not None
+        assert f"|root={spec}\\b|root=PARTUUID=11223344-01|" in outcome.remedy.en
+        assert f"mkinitramfs -o /boot/initrd.img-{V} {V} && update-grub" in outcome.remedy.en
+        assert "mkinitramfs" in outcome.remedy.zh
+
+
+def test_what_is_left_where_the_kernel_knows_no_lasting_name_is_an_initramfs() -> None:
+    lv = logical("vg/root", "ext4", ROOT_UUID)
+    files = {**BUILT_IN, CFG: grub_cfg("root=/dev/mapper/vg-root ro", initrd="")}
+    outcome = only(root, guest_image(files, volumes=(ROOT, lv), root=lv))
+    assert (outcome.kind, outcome.severity, outcome.fixable) == ("broken", None, False)
+    assert outcome.remedy is not None
+    assert outcome.remedy.en.startswith("printf")
+
+
+def test_modules_make_the_missing_initramfs_the_fault_not_the_name() -> None:
+    image = guest_image({CFG: grub_cfg(initrd="")})
+    assert levels(root, image) == ["kept"]
+    assert levels(kernel, image) == ["error"]
 
 
 @pytest.mark.parametrize("spec", ["/dev/mapper/vg-root", "/dev/vg/root"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from imgtool.checks.bootloader import root
+from imgtool.checks.bootloader_root import root
 from imgtool.checks.fstab import fstab
 
 from imgtool.guest.filesystem import Subvolume

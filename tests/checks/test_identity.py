@@ -34,9 +34,10 @@ def test_a_machine_id_is_emptied_and_its_copy_removed() -> None:
 
 
 def test_host_keys_are_shared_unless_cloud_init_makes_new_ones() -> None:
-    outcome = only(identity, image({KEY: "-----BEGIN"}))
+    outcome = only(identity, image({KEY: "-----BEGIN"}, force_import=True))
     assert (level(identity, outcome), outcome.evidence) == ("warning", (KEY,))
     assert "ssh-keygen -A" in remedy(outcome)
+    assert levels(identity, image({KEY: "-----BEGIN"})) == ["kept"]  # no cloud-init: told by itself
     assert levels(identity, image({**CLOUD, KEY: "-----BEGIN"})) == ["kept", "kept"]
     kept = {**CLOUD, "/etc/cloud/cloud.cfg.d/99.cfg": "ssh_deletekeys: 0\n", KEY: "-----BEGIN"}
     outcome = only(identity, image(kept))

@@ -20,6 +20,8 @@ from tests.checks.boot_guest import (
     only,
 )
 from tests.guest.stand_in import ROOT_UUID
+from tests.guest.test_compression import packed
+from tests.guest.test_cpio import newc
 
 CFG = "/boot/grub/grub.cfg"
 INITRD = f"/boot/initrd.img-{V}"
@@ -66,8 +68,22 @@ def test_a_kernel_with_everything_built_in_needs_no_initramfs() -> None:
         f"/boot/config-{V}": CONFIG.replace("=m", "=y"),
     }
     assert levels(kernel, guest_image(changes)) == ["kept"]
-    changes[CFG] = grub_cfg(f"root=UUID={ROOT_UUID}", initrd="")
-    assert levels(kernel, guest_image(changes)) == ["error"]
+    modular = {**changes, f"/lib/modules/{V}/modules.builtin": "kernel/fs/xfs/xfs.ko\n"}
+    outcome = only(kernel, guest_image(modular))
+    assert (outcome.kind, "ext4 is not built in" in outcome.message.en) == ("broken", True)
+
+
+def test_an_initramfs_without_its_first_program_is_not_used_by_the_kernel() -> None:
+    only_microcode = packed("gzip", newc(("kernel/x86/microcode/GenuineIntel.bin", b"x")))
+    outcome = only(kernel, guest_image({INITRD: only_microcode}))
+    assert (outcome.kind, outcome.severity) == ("broken", None)
+    assert "no /init" in outcome.message.en
+    assert outcome.remedy is not None
+    assert f"mkinitramfs -o {INITRD}" in outcome.remedy.en
+    other = grub_cfg(f"root=UUID={ROOT_UUID} rdinit=/kernel/x86/microcode/GenuineIntel.bin")
+    assert levels(kernel, guest_image({INITRD: only_microcode, CFG: other})) == ["kept"]
+    no_config = {INITRD: only_microcode, f"/boot/config-{V}": None}
+    assert levels(kernel, guest_image(no_config)) == ["kept"]  # the kernel may have one in it
 
 
 UBUNTU = f"""\

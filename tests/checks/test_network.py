@@ -156,6 +156,7 @@ def test_a_rule_for_the_old_cards_name_is_told_and_removed() -> None:
 def test_cloud_init_needs_no_file_of_the_guests_own() -> None:
     assert levels(network, image({**CLOUD_INIT, **IFUPDOWN})) == ["kept"]
     assert levels(network, image({**CLOUD_INIT, **IFUPDOWN}, force_import=True)) == ["warning"]
+    assert levels(network, image(IFUPDOWN)) == ["not judged"]  # that it lacks cloud-init is told once
     off = {"/etc/cloud/cloud.cfg.d/99.cfg": "network: {config: disabled}\n"}
     outcome = only(network, image({**CLOUD_INIT, **IFUPDOWN, **off}))
     assert "Nothing brings the network up" in outcome.message.en
@@ -169,7 +170,7 @@ def test_what_cloud_init_wrote_itself_is_told_by_the_rule_on_its_cache() -> None
 
 def test_network_manager_connects_what_nobody_named_unless_told_not_to() -> None:
     assert levels(network, image(MANAGER)) == ["kept"]
-    assert levels(network, image({**MANAGER, **STRICT})) == ["warning"]
+    assert levels(network, image({**MANAGER, **STRICT}, force_import=True)) == ["warning"]
 
 
 def test_a_connection_that_others_can_read_is_not_taken_by_network_manager() -> None:

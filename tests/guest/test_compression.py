@@ -7,6 +7,7 @@ import contextlib
 import io
 import random
 import subprocess
+import time
 
 import pytest
 from hypothesis import given
@@ -99,6 +100,37 @@ def test_a_bomb_stops_at_the_budget_in_bounded_pieces(name: str) -> None:
 def test_time_is_bounded_as_well() -> None:
     with pytest.raises(TooLong):
         unpacked(packed("gzip", bytes(100)), Budget(1 << 30, -1))
+
+
+def test_waiting_on_a_busy_machine_costs_nothing_and_work_does() -> None:
+    budget = Budget(1 << 30, 0.05)
+    budget.begin()
+    time.sleep(0.06)  # what another process's turn looks like from here
+    budget.spend(1)
+    until = time.thread_time() + 0.06
+    while time.thread_time() < until:
+        pass
+    with pytest.raises(TooLong):
+        budget.spend(1)
+
+
+def test_what_a_thread_does_between_two_turns_is_not_counted() -> None:
+    budget = Budget(1 << 30, 0.02)
+    budget.spend(1)
+    until = time.thread_time() + 0.03
+    while time.thread_time() < until:
+        pass
+    budget.begin()
+    budget.spend(1)
+
+
+def test_zeros_between_archives_are_counted() -> None:
+    class Holes:
+        def read(self, length: int, /) -> bytes:
+            return bytes(length)
+
+    with pytest.raises(TooLong):
+        Source(Holes()).skip_zeros(Budget(64 << 20, 60))
 
 
 def test_zstd_with_many_threads_and_a_long_window_comes_back(content: bytes) -> None:

@@ -27,7 +27,7 @@ def let_people_in(work: Work) -> None:
         raise CannotMend(
             Text(en="sshd has no configuration; install it again.", zh="sshd 没有配置文件，请重新安装。")
         )
-    if list(rules.lacking_keys(guest)):
+    if list(rules.lacking_keys(work.image, guest)):
         make_at_boot(work)
     if list(rules.listens_elsewhere(config)):
         for line in config.directives:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.checks.boot_guest import V, grub_cfg
+from tests.checks.boot_guest import CONFIG, V, grub_cfg
 from tests.guest.stand_in import ROOT_UUID
 from tests.repair.folder_guest import FolderGuest, mends
 
@@ -53,3 +53,15 @@ def test_other_entries_of_the_menu_are_mended_too(tmp_path: Path) -> None:
     guest = FolderGuest(tmp_path, {GRUB: good + bad})
     mends(guest, "linux.bootloader.root")
     assert guest.text(GRUB) == good + grub_cfg(f"root=UUID={ROOT_UUID} ro")
+
+
+def test_a_kernel_without_an_initramfs_gets_the_name_that_it_knows_itself(tmp_path: Path) -> None:
+    files = {
+        f"/boot/config-{V}": CONFIG.replace("=m", "=y") + "CONFIG_EXT4_FS=y\n",
+        GRUB: grub_cfg(f"root=UUID={ROOT_UUID} ro", initrd=""),
+        DEFAULTS: "GRUB_DISABLE_LINUX_PARTUUID=true\nGRUB_TIMEOUT=1\n",
+    }
+    guest = FolderGuest(tmp_path, files)
+    mends(guest, "linux.bootloader.root")
+    assert "root=PARTUUID=11223344-01 ro" in guest.text(GRUB)
+    assert guest.text(DEFAULTS) == "GRUB_TIMEOUT=1\nGRUB_DISABLE_LINUX_PARTUUID=false\n"

@@ -34,6 +34,6 @@ def test_a_rule_that_gives_the_old_card_its_name_goes(tmp_path: Path) -> None:
 
 
 def test_where_nobody_brings_the_network_up_a_file_asks_for_an_address(tmp_path: Path) -> None:
-    guest = FolderGuest(tmp_path, {**rule_tests.NETPLAN})
+    guest = FolderGuest(tmp_path, {**rule_tests.NETPLAN}, force_import=True)
     mends(guest, RULE)
     assert "dhcp4: true" in guest.text("/etc/netplan/01-dhcp.yaml")

@@ -38,7 +38,7 @@ PLATFORM = "/etc/ssh/sshd_config.d/10-platform.conf"
     ],
 )
 def test_sshd_lets_people_in_again(tmp_path: Path, changes: dict[str, Any]) -> None:
-    mends(FolderGuest(tmp_path, {**sshd.SSHD, **changes}), "linux.sshd")
+    mends(FolderGuest(tmp_path, {**sshd.SSHD, **changes}, force_import=True), "linux.sshd")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_initramfs_tools_is_told_to_load_them_now_and_to_take_them_along_later(t
     guest = with_initrd(
         tmp_path,
         "gzip",
+        ("init", b"x"),
         ("conf/initramfs.conf", b"MODULES=dep\n"),
         ("conf/modules", b"ext4"),
         changes={"/etc/initramfs-tools/modules": "# mine\nvirtio_pci"},
@@ -82,6 +83,7 @@ def test_dracut_gets_a_hook_and_its_configuration(tmp_path: Path) -> None:
     guest = with_initrd(
         tmp_path,
         "gzip",
+        ("init", b"x"),
         (f"{hooks}/01-x.sh", b"x"),
         (hooks, b""),
         changes={**CENTOS, "/etc/dracut.conf.d/x.conf": ""},
