@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @rule(
     "linux.clock",
-    Text("Hardware clock in UTC", "硬件时钟为 UTC"),
+    Text("Hardware clock", "硬件时钟"),
     severity=Severity.INFO,
     source="field",
     family="linux",

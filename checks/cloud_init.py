@@ -29,7 +29,7 @@ PYTHON_PACKAGES = {
 
 @rule(
     "linux.cloud-init.installed",
-    Text("cloud-init installed", "cloud-init 已安装"),
+    Text("Installation of cloud-init", "cloud-init 安装"),
     severity=Severity.ERROR,
     source="ref 01, 05, 11",
     family="linux",
@@ -188,7 +188,7 @@ def _install(guest: LinuxGuest, *packages: str, again: bool = False) -> Text:
 
 @rule(
     "linux.cloud-init.enabled",
-    Text("cloud-init enabled", "cloud-init 已启用"),
+    Text("Start of cloud-init at boot", "cloud-init 开机启动"),
     severity=Severity.ERROR,
     source="ref 11",
     family="linux",

@@ -26,7 +26,7 @@ AS_ASKED = (
 
 @rule(
     "linux.cloud-init.cache",
-    Text("No cache of cloud-init", "无 cloud-init 缓存"),
+    Text("Leftovers of cloud-init", "cloud-init 残留数据"),
     severity=Severity.WARNING,
     source="ref 05",
     family="linux",

@@ -97,8 +97,9 @@ def modules(image: Image) -> Iterator[Outcome]:
     line turns the action off (ref 11): `scripts-user` (host name, hosts, agents, the user's own script),
     `write-files` (mirrors), `ntp`, `set-passwords`, `users-groups` and `ssh` (keys), and `network: {config:
     disabled}`. That may be meant: hence a warning, that says what an instance will go without.
-    `preserve_hostname` keeps the image's own name. DNS where there is no DHCP is told as information: most
-    distributions do not list `resolv_conf` themselves.
+    `preserve_hostname` keeps the image's own name. What a distribution's own package does not list (`ntp` on
+    RHEL and its kin) nobody turned off. DNS servers come with an instance's network settings; where
+    cloud-init is kept from these and does not list `resolv_conf` either, that is told as information.
 
     Evidence: the list and the file that sets it. Example: `/etc/cloud/cloud.cfg:57: cloud_config_modules: no
     set-passwords`. The fix puts the line back.
@@ -141,20 +142,12 @@ def named_actions() -> list[tuple[Action, str]]:
 
 def _actions(guest: LinuxGuest) -> Iterator[Outcome]:
     config = guest.cloud_config
+    unknown = []
     for action, name in named_actions():
-        if name in config.modules:
+        if name in config.modules or guest.release.family in action.left_out_by:
             continue
         if unknown_to(guest, name):
-            version = guest.cloud_init.version or "this version"
-            yield broken(
-                Text(
-                    f"cloud-init {version} has no module {action.module}: {action.what.en}.",
-                    f"cloud-init {version} 没有 {action.module} 模块：{action.what.zh}。",
-                ),
-                f"{guest.cloud_init.package}/config: no cc_{name}.py",
-                severity=Severity.INFO,
-                fixable=False,
-            )
+            unknown.append(action)
             continue
         place = config.places.get(action.stage, MAIN)
         yield broken(
@@ -163,8 +156,19 @@ def _actions(guest: LinuxGuest) -> Iterator[Outcome]:
                 f"cloud-init 的 {action.module} 模块已被关闭：{action.what.zh}。",
             ),
             f"{place}: {action.stage}: no {action.module}",
-            severity=Severity.INFO if guest.release.family in action.left_out_by else None,
             remedy=in_guest(_list_it(guest, action.stage, action.module, place)),
+        )
+    if unknown:
+        version, names = guest.cloud_init.version or "of this version", [it.module for it in unknown]
+        en, zh = "; ".join(it.what.en for it in unknown), "；".join(it.what.zh for it in unknown)
+        yield broken(
+            Text(
+                f"cloud-init {version} has no module {', '.join(names)}: {en}.",
+                f"cloud-init {version} 没有 {'、'.join(names)} 模块：{zh}。",
+            ),
+            *(f"{guest.cloud_init.package}/config: no cc_{it.replace('-', '_')}.py" for it in names),
+            severity=Severity.INFO,
+            fixable=False,
         )
 
 
@@ -236,6 +240,9 @@ def _enable_network(guest: LinuxGuest, said: str) -> Text | None:
 
 
 def _dns(guest: LinuxGuest) -> Iterator[Outcome]:
+    """Where cloud-init leaves the network alone, DNS servers come by resolv_conf or by DHCP."""
+    if not guest.network_disabled:
+        return
     config = guest.cloud_config
     listed = "resolv_conf" in config.modules
     unverified = config.values.get("unverified_modules")
@@ -253,11 +260,9 @@ def _dns(guest: LinuxGuest) -> Iterator[Outcome]:
         )
     yield broken(
         Text(
-            "cloud-init does not write /etc/resolv.conf: where there is no DHCP, an instance's DNS"
-            " servers come"
-            " with its network settings or not at all.",
-            "cloud-init 不会写入 /etc/resolv.conf：在非 DHCP 场景下，实例的 DNS 只能随网络配置下发，"
-            "否则缺失。",
+            "cloud-init writes neither the network's settings nor /etc/resolv.conf: where there is no DHCP,"
+            " an instance has no DNS servers.",
+            "cloud-init 既不写入网络配置也不写入 /etc/resolv.conf：在非 DHCP 场景下，实例将没有 DNS 服务器。",
         ),
         f"{place}: {lacks}",
         severity=Severity.INFO,

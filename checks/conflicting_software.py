@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @rule(
     "linux.conflicting-software",
-    Text("No software of other platforms", "无其他平台的软件"),
+    Text("Software of other platforms", "其他平台的软件"),
     severity=Severity.WARNING,
     source="ref 06",
     family="linux",

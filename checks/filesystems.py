@@ -35,7 +35,7 @@ class Fault:
 
 @rule(
     "disk.filesystem.clean",
-    Text("Filesystems are clean", "文件系统状态"),
+    Text("State of the filesystems", "文件系统状态"),
     severity=Severity.WARNING,
     source="ref 06, 07",
     targets=("import", "migrate", "data-disk"),

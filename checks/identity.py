@@ -20,7 +20,7 @@ SHOWN = 8
 
 @rule(
     "linux.identity",
-    Text("Nothing that clones would share", "不含会被所有实例共享的标识"),
+    Text("What clones would share", "会被所有实例共享的内容"),
     severity=Severity.WARNING,
     source="ref 13, field",
     family="linux",

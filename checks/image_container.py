@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @rule(
     "image.container",
-    Text("The image is one file and needs no key", "镜像为单个文件且不需密钥"),
+    Text("Other files and keys that it needs", "依赖的其他文件或密钥"),
     severity=Severity.ERROR,
     source="field",
     targets=get_args(Target),

@@ -21,7 +21,7 @@ CHECKABLE = ("qcow2", "vmdk")  # of the four, those that `qemu-img check` knows
 
 @rule(
     "image.integrity",
-    Text("The file is whole and consistent", "文件完整且一致"),
+    Text("Integrity of the file", "文件完整性"),
     severity=Severity.ERROR,
     source="ref 12",
     targets=get_args(Target),

@@ -46,7 +46,7 @@ SHOWN = 8
 
 @rule(
     "linux.network",
-    Text("Network by DHCP or cloud-init", "网络由 DHCP 或 cloud-init 配置"),
+    Text("Network configuration", "网络配置"),
     severity=Severity.WARNING,
     source="ref 01, 06",
     family="linux",

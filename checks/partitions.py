@@ -111,7 +111,7 @@ def allowed(image: Image) -> Iterator[Outcome]:
 
 @rule(
     "disk.partitions.bounds",
-    Text("Partitions within the disk", "分区边界"),
+    Text("Bounds of the partitions", "分区边界"),
     severity=Severity.ERROR,
     source="ref 06",
     targets=("import", "migrate", "data-disk"),

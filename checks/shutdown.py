@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @rule(
     "linux.acpi",
-    Text("Clean shutdown", "正常关机"),
+    Text("Response to the power button", "电源按钮响应"),
     severity=Severity.WARNING,
     source="ref 10",
     family="linux",

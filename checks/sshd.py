@@ -38,7 +38,7 @@ class Way:
 
 @rule(
     "linux.sshd",
-    Text("SSH lets people in", "SSH 可登录"),
+    Text("SSH access", "SSH 登录"),
     severity=Severity.WARNING,
     source="field",
     family="linux",

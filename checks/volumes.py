@@ -22,7 +22,7 @@ STORAGE_SPACES = "e75caf8f-f680-4cee-afa3-b001e56efc2d"
 
 @rule(
     "disk.other-disks",
-    Text("Needs no other disk", "不依赖其他磁盘"),
+    Text("Other disks that it needs", "依赖的其他磁盘"),
     severity=Severity.ERROR,
     source="ref 06",
     targets=("import", "migrate", "data-disk"),
@@ -211,7 +211,7 @@ def _filesystems(disk: Disk) -> Iterator[Outcome]:
 
 @rule(
     "disk.encrypted",
-    Text("Not encrypted", "未加密"),
+    Text("Encryption", "加密"),
     severity=Severity.ERROR,
     source="field",
     requires=("disk.partition-table",),

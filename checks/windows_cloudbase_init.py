@@ -23,7 +23,7 @@ SHOWN = 24
 
 @rule(
     "windows.cloudbase-init.installed",
-    Text("cloudbase-init installed", "已安装 cloudbase-init"),
+    Text("Installation of cloudbase-init", "cloudbase-init 安装"),
     severity=Severity.ERROR,
     source="ref 01, 04",
     family="windows",

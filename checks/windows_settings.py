@@ -116,7 +116,7 @@ def clock(image: Image) -> Iterator[Outcome]:
 
 @rule(
     "windows.san-policy",
-    Text("New disks come online", "新磁盘联机"),
+    Text("Policy for new disks", "新磁盘策略"),
     severity=Severity.INFO,
     source="ref 04, field",
     family="windows",

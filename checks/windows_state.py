@@ -18,7 +18,7 @@ CDROM_FILE = "/Windows/System32/drivers/cdrom.sys"
 
 @rule(
     "windows.volume",
-    Text("Windows was shut down", "Windows 关机状态"),
+    Text("State of the Windows volume", "Windows 卷状态"),
     severity=Severity.ERROR,
     source="ref 07",
     family="windows",
@@ -85,7 +85,7 @@ def volume(image: Image) -> Iterator[Outcome]:
 
 @rule(
     "windows.pending",
-    Text("Nothing waits for a restart", "没有待重启的操作"),
+    Text("Work that waits for a restart", "待重启的操作"),
     severity=Severity.WARNING,
     source="field",
     family="windows",

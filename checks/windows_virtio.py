@@ -333,7 +333,7 @@ def _network_remedy(guest: WindowsGuest, driver: VirtioDriver, *, enable: bool =
 
 @rule(
     "windows.driver-signing",
-    Text("Signed drivers load", "驱动签名"),
+    Text("Signatures of drivers", "驱动签名"),
     severity=Severity.WARNING,
     source="field",
     family="windows",

@@ -47,16 +47,21 @@ class DiskLimits:
 class Distribution:
     """How one distribution is named to ImportImage (ref 21).
 
-    itself: it is one of those that the platform names, not one that is built from it.
+    itself: it is one of those that the platform names, not one that is built from it. releases: where its
+    numbers are its own, the first of them to the OsVersion of what it is built from.
     """
 
     os_type: str
     version_rule: VersionRule
     itself: bool
+    releases: Mapping[str, str] | None = None
 
     def os_version(self, version: str) -> str:
-        """The OsVersion for a release such as "12.15"; "" for a release without a number."""
+        """The OsVersion for a release such as "12.15"; "" for a release without a number, or one that
+        corresponds to none."""
         parts = version.strip().split(".")
+        if self.releases is not None:
+            return self.releases.get(parts[0], "")
         if self.version_rule == "full":
             return version.strip()
         return ".".join(parts[: 1 if self.version_rule == "major" else 2])

@@ -176,7 +176,8 @@ class _Reader:
         known: dict[str, Distribution] = {}
         for os_type in self.table(("linux", "distributions")):
             here = ("linux", "distributions", os_type)
-            self.keys(here, ("ids", "derivatives", "version"))
+            self.keys(here, ("ids", "derivatives", "version", "releases"))
+            releases = self.releases(os_type)
             version = cast(VersionRule, self.word((*here, "version"), get_args(VersionRule)))
             for key, itself in (("ids", True), ("derivatives", False)):
                 for name in self.words((*here, key)):
@@ -186,8 +187,16 @@ class _Reader:
                             zh=f"{name!r} 已归入 {known[name].os_type}",
                         )
                         raise self.wrong((*here, key), reason, name)
-                    known[name] = Distribution(os_type, version, itself)
+                    known[name] = Distribution(os_type, version, itself, releases.get(name))
         return known
+
+    def releases(self, os_type: str) -> dict[str, dict[str, str]]:
+        """By the id of a derivative that counts for itself: its releases to those that it is built from."""
+        here = ("linux", "distributions", os_type)
+        if "releases" not in self.table(here):
+            return {}
+        here = (*here, "releases")
+        return {name: self.strings((*here, name)) for name in self.table(here)}
 
     def windows(self) -> WindowsLimits:
         known = (

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +71,21 @@ def test_a_network_file_that_it_wrote_is_told_and_removed(path: str, text: str) 
     outcome = only(cache, cloud({path: text}))
     assert outcome.evidence == (path,)
     assert remedy(outcome).endswith(f"rm -f {path}")
+
+
+@pytest.mark.parametrize("count", [9, 60])
+def test_the_remedy_removes_all_that_it_wrote_and_nothing_else(count: int, tmp_path: Path) -> None:
+    folder = "/etc/sysconfig/network-scripts"
+    files = {f"{folder}/ifcfg-eth{number}": MARK for number in range(count)}
+    files["/etc/netplan/50-cloud-init.yaml"] = "network: {}\n"
+    own = f"{folder}/ifcfg-ens1"
+    outcome = only(cache, cloud({**files, own: "BOOTPROTO=dhcp\n"}))
+    for path, text in {**files, own: "BOOTPROTO=dhcp\n"}.items():
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path[1:]).write_text(text)
+    command = remedy(outcome).splitlines()[-1].replace("/etc/", f"{tmp_path}/etc/")
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert [str(it.relative_to(tmp_path)) for it in tmp_path.rglob("*") if it.is_file()] == [own[1:]]
 
 
 def test_an_administrators_own_file_is_no_cache() -> None:

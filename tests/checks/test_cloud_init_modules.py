@@ -90,21 +90,23 @@ def test_the_host_name_and_the_network_can_be_kept_from_it() -> None:
     assert levels(modules, cloud(arguments="ro network-config=disabled")) == ["warning"]
 
 
-def test_dns_without_dhcp_is_information() -> None:
-    assert levels(modules, cloud(WHOLE.replace(" - resolv_conf\n", ""))) == ["info", "kept"]
-    assert levels(modules, cloud(WHOLE.replace("unverified_modules: [resolv_conf]\n", ""))) == [
-        "info",
-        "kept",
-    ]
+OFF = "network: {config: disabled}\n"
+
+
+def test_dns_is_told_only_where_cloud_init_leaves_the_network_alone() -> None:
+    for text in (" - resolv_conf\n", "unverified_modules: [resolv_conf]\n"):
+        assert levels(modules, cloud(WHOLE.replace(text, ""))) == ["kept"]
+        assert levels(modules, cloud(WHOLE.replace(text, "") + OFF)) == ["warning", "info"]
+    assert levels(modules, cloud(WHOLE + OFF)) == ["warning"]
 
 
 @pytest.mark.parametrize("indent", ["", " ", "  ", "    "])
 def test_the_remedy_for_dns_leaves_the_list_a_list_whatever_its_indent(indent: str, tmp_path: Path) -> None:
     names = ["bootcmd", "write-files", "users-groups", "ssh"]
     text = "cloud_init_modules:\n" + "".join(f"{indent}- {name}\n" for name in names)
-    text += WHOLE[WHOLE.index("cloud_config_modules") :]
+    text += WHOLE[WHOLE.index("cloud_config_modules") :] + OFF
     redhat = {"/etc/os-release": 'ID="rocky"\nVERSION_ID="9.4"\nID_LIKE="rhel centos fedora"\n'}
-    (outcome, _) = judge(modules, cloud(text, redhat))
+    (_, outcome) = judge(modules, cloud(text, redhat))
     file = tmp_path / "cloud.cfg"
     file.write_text(text)
     command = remedy(outcome).splitlines()[-1].replace(CFG, str(file))
@@ -112,9 +114,10 @@ def test_the_remedy_for_dns_leaves_the_list_a_list_whatever_its_indent(indent: s
     assert parse_mapping(file.read_text())[0]["cloud_init_modules"] == ["resolv_conf", *names]
 
 
-def test_red_hat_does_not_list_ntp_itself() -> None:
+def test_what_red_hat_does_not_list_itself_nobody_turned_off() -> None:
     redhat = {"/etc/os-release": 'ID="centos"\nVERSION_ID="7"\nID_LIKE="rhel"\n'}
-    assert levels(modules, cloud(WHOLE.replace(" - ntp\n", ""), redhat)) == ["info", "kept"]
+    assert levels(modules, cloud(WHOLE.replace(" - ntp\n", ""), redhat)) == ["kept"]
+    assert levels(modules, cloud(WHOLE.replace(" - ntp\n", ""))) == ["warning"]
 
 
 def test_a_module_that_this_version_does_not_have_can_not_be_listed() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +64,20 @@ def test_what_is_left_is_told_by_its_file(path: str, wanted: str) -> None:
     assert (level(identity, outcome), outcome.evidence) == (wanted, (path,))
     assert remedy(outcome)
     assert levels(identity, image({path: ""})) == ["kept"]
+
+
+@pytest.mark.parametrize("count", [3, 12, 40, 41, 300])
+def test_the_remedy_removes_all_however_many_there_are(count: int, tmp_path: Path) -> None:
+    names = [f"/var/lib/dhcp/dhclient.{number}.leases" for number in range(count)]
+    other = "/var/lib/dhcp/keep.conf"
+    outcome = only(identity, image({**dict.fromkeys(names, "x"), other: "x"}))
+    for path in (*names, other):
+        (tmp_path / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path[1:]).write_text("x")
+    command = remedy(outcome).splitlines()[-1].replace("/var/lib", f"{tmp_path}/var/lib")
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert [it.name for it in (tmp_path / "var/lib/dhcp").iterdir()] == ["keep.conf"]
+    assert outcome.evidence[-1] == (names[2] if count == 3 else f"and {count - 8} more")
 
 
 def test_a_name_with_a_newline_is_shown_and_removed_safely() -> None:

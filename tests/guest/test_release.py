@@ -163,6 +163,10 @@ def test_usr_lib_os_release_counts_where_etc_has_none() -> None:
         ("sles", "15.5", ("SUSE", "15")),
         ("opensuse-leap", "15.6", ("openSUSE", "15")),
         ("plan9", "4", ("", "")),
+        ("tencentos", "2.4", ("CentOS", "7")),
+        ("tencentos", "3.1", ("CentOS", "8")),
+        ("tencentos", "4.2", ("CentOS", "")),
+        ("tlinux", "2.2", ("CentOS", "7")),
     ],
 )
 def test_import_image_is_told_type_and_version(identity: str, version: str, said: tuple[str, str]) -> None:

@@ -76,6 +76,15 @@ def test_a_release_is_named_as_import_image_takes_it(
     assert (distribution.os_type, distribution.os_version(version)) == (os_type, os_version)
 
 
+def test_a_derivative_may_count_its_releases_for_itself(tmp_path: Path) -> None:
+    text = 'extends = "tce"\n[linux.distributions.CentOS.releases.tencentos]\n"4" = "9"\n'
+    known = load_profile(write(tmp_path, text)).linux.distributions
+    assert [known["tencentos"].os_version(it) for it in ("2.4", "3.1", "4.2", "5")] == ["7", "8", "9", ""]
+    wrong = 'extends = "tce"\n[linux.distributions.CentOS.releases.tencentos]\n"4" = 9\n'
+    with pytest.raises(UsageError, match="text in quotes"):
+        load_profile(write(tmp_path, wrong))
+
+
 def test_a_derivative_is_not_the_distribution_itself() -> None:
     known = load_profile("tce").linux.distributions
     assert known["centos"].itself

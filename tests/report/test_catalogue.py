@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,20 @@ def test_every_rule_says_what_why_evidence_an_example_and_the_fix(rule: Rule) ->
     assert "The fix" in text
 
 
+@pytest.mark.parametrize("rule", discover().values(), ids=lambda rule: rule.id)
+def test_a_title_names_what_is_judged_not_that_it_is_well(rule: Rule) -> None:
+    """It stands beside ERROR as well as beside PASS: `ERROR cloud-init installed` says the opposite."""
+    said = re.compile(r"^(No|Not|Nothing|Needs)\b|\b(is|are|was|installed|enabled|lets|load|come|clean)\b")
+    assert not said.search(rule.title.en)
+    assert not re.search(r"^(无|不|未|没有|已)|已|完整且|可登录", rule.title.zh)
+
+
 def test_every_rule_has_its_section_and_every_link_its_target() -> None:
     rules = discover()
     text = page(rules)
     anchors = {row[4:].replace(".", "") for row in text.splitlines() if row.startswith("### ")}
     stages = {stage.id for stage in STAGES.values()}
     assert anchors == {name.replace(".", "") for name in rules.keys() | stages}
-    import re
-
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= anchors
 
 

@@ -29,6 +29,13 @@ def test_machine_id_leases_and_keys_go_and_what_is_needed_is_made_anew(tmp_path:
     assert "linux.sshd" not in {it.id for it in plan.expected if it.status.value in ("fail", "warn")}
 
 
+def test_all_leases_go_however_many_there_are(tmp_path: Path) -> None:
+    leases = {f"/var/lib/dhcp/dhclient.{number}.leases": "x" for number in range(260)}
+    guest = FolderGuest(tmp_path, leases)
+    mends(guest, RULE)
+    assert not list((tmp_path / "var/lib/dhcp").iterdir())
+
+
 def test_histories_and_logs_stay_unless_the_rule_itself_was_asked_for(tmp_path: Path) -> None:
     changes = {"/etc/machine-id": f"{ID}\n", HISTORY: "rm -rf\n", "/var/log/auth.log": "x\n"}
     guest = FolderGuest(tmp_path, changes)
