@@ -195,8 +195,7 @@ class _Reader:
         here = ("linux", "distributions", os_type)
         if "releases" not in self.table(here):
             return {}
-        here = (*here, "releases")
-        return {name: self.strings((*here, name)) for name in self.table(here)}
+        return {name: self.strings((*here, "releases", name)) for name in self.table((*here, "releases"))}
 
     def windows(self) -> WindowsLimits:
         known = (
