@@ -126,8 +126,11 @@ def _nothing(image: Image, found: BootMode) -> Outcome:
 
 @if_known
 def _import_or_install(image: Image, names: str, declared: str) -> Text | None:
-    command = _install(image, declared)
     en, zh = f"Import it with boot mode {names}", f"请以 {names} 启动模式导入"
+    if image.family == "windows" and declared == "bios":
+        said = _windows_by_bios(image)
+        return Text(f"{en}. Or {said.en[0].lower()}{said.en[1:]}", f"{zh}。或{said.zh}") if said else None
+    command = _install(image, declared)
     if not command:
         return Text(en=f"{en}.", zh=f"{zh}。")
     return Text(
@@ -138,8 +141,11 @@ def _import_or_install(image: Image, names: str, declared: str) -> Text | None:
 
 @if_known
 def _export_or_install(image: Image, mode: str) -> Text | None:
-    command = _install(image, mode)
     en, zh = "Export the whole source disk with its first sectors", "请导出包含起始扇区在内的整个源磁盘"
+    if image.family == "windows" and mode == "bios":
+        said = _windows_by_bios(image)
+        return Text(f"{en}. Or {said.en[0].lower()}{said.en[1:]}", f"{zh}。或{said.zh}") if said else None
+    command = _install(image, mode)
     if not command:
         return Text(en=f"{en}.", zh=f"{zh}。")
     return Text(en=f"{en}, or install the boot loader: {command}", zh=f"{zh}，或重新安装引导程序：{command}")
@@ -158,8 +164,17 @@ def _install(image: Image, mode: str) -> str:
     if mode == "bios" and image.disk.table.kind == "gpt" and BIOS_GRUB not in types:
         return ""
     if image.family == "windows":
-        return "bcdboot C:\\Windows /s S: /f " + mode.upper()
+        return "bcdboot C:\\Windows /s S: /f UEFI" if mode == "uefi" else ""
     return _install_linux(image.linux, mode)
+
+
+def _windows_by_bios(image: Image) -> Text | None:
+    """An active partition with the boot files of this release; None where no primary one could be it."""
+    from imgtool.guest.windows.boot_commands import start_by_bios, to_activate
+
+    guest = image.windows
+    volume = to_activate(guest)
+    return start_by_bios(guest, volume, activate=True) if volume is not None else None
 
 
 def _install_linux(guest: LinuxGuest, mode: str) -> str:

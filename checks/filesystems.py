@@ -252,8 +252,10 @@ def _remedy(image: Image, volume: Volume, fault: Fault) -> Text:
     )
     if volume.signature.type == "ntfs":
         return Text(
-            "In Windows: `chkdsk C: /f`, then `shutdown /s /t 0`, and export the disk again.",
-            "在 Windows 中执行 `chkdsk C: /f`，再执行 `shutdown /s /t 0`，然后重新导出磁盘。",
+            "In Windows, in a Command Prompt as administrator: `chkdsk C: /f` (Y: it runs at the next start),"
+            " `shutdown /r /t 0`, and when that is done `shutdown /s /t 0`; then export the disk again.",
+            "请在 Windows 中以管理员身份打开命令提示符（cmd），执行 `chkdsk C: /f`（选 Y，下次启动时运行）和"
+            " `shutdown /r /t 0`，完成后执行 `shutdown /s /t 0`，然后重新导出磁盘。",
         )
     if not fault.repair:
         return again

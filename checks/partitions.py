@@ -268,13 +268,16 @@ def _overlap_remedy(image: Image) -> Text:
 def _kind_remedy(image: Image, table: PartitionTable, family: str) -> Text:
     if table.kind == "gpt" and family == "windows":
         return Text(
-            "Move the system to an MBR disk: on the source, back it up, make a disk with `convert mbr` in"
-            " diskpart,"
-            " apply the backup (`dism /Apply-Image`), run `bcdboot C:\\Windows /s S: /f BIOS`, and export"
-            " that"
-            " disk.",
-            "请将系统迁移到 MBR 磁盘：在源机器上备份系统，用 diskpart 的 `convert mbr` 建立磁盘，"
-            "用 `dism /Apply-Image` 还原，执行 `bcdboot C:\\Windows /s S: /f BIOS`，再导出该磁盘。",
+            "Move the system to an MBR disk: start the source from an installation disk of Windows Server"
+            " 2012 or"
+            " later, at its Command Prompt capture the system (`dism /Capture-Image`), make a disk with"
+            " `convert mbr` and an `active` partition in diskpart, apply the image (`dism /Apply-Image`), run"
+            " `bcdboot C:\\Windows /s S: /f BIOS` with S: for the active partition, and export that disk.",
+            "请将系统迁移到 MBR 磁盘：用 Windows Server 2012 或更新版本的安装光盘启动源机器，"
+            "在其命令提示符中捕获系统"
+            "（`dism /Capture-Image`），用 diskpart 的 `convert mbr` 和 `active` 建立磁盘与活动分区，还原映像"
+            "（`dism /Apply-Image`），执行 `bcdboot C:\\Windows /s S: /f BIOS`（S: 为活动分区），"
+            "再导出该磁盘。",
         )
     if table.kind == "gpt" and len(table.partitions) <= 4:
         numbers = ":".join(str(partition.number) for partition in table.partitions)

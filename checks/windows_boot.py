@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
-from imgtool.rules import Outcome, Severity, broken, kept, rule, undecided
+from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 KERNEL_FILES = ("/Windows/System32/ntoskrnl.exe", "/Windows/System32/hal.dll")
 HIVE_FILES = ("/Windows/System32/config/SYSTEM", "/Windows/System32/config/SOFTWARE")
-REBUILD = "bcdboot C:\\Windows /s S: /f BIOS"
-BOOT_SECTOR = "bootsect /nt60 S: /mbr"
+REGISTRY_BACKUPS = "/Windows/System32/config/RegBack"
+NT_5 = 6000
+"""The build of Vista, the first that bootmgr starts."""
 
 
 @rule(
@@ -38,17 +39,27 @@ def boot(image: Image) -> Iterator[Outcome]:
     with another signature, or a system moved to another partition, has a BCD that names the old place.
 
     Evidence: each step with its partition. Example: `BCD: default {…}, \\Windows\\system32\\winload.exe on
-    partition at byte 368050176 of MBR disk 6a2d1f0e`. The fix is `bcdboot` and `bootsect`, run in Windows or
-    in its recovery environment with S: for the active partition. That nothing is active is disk.boot-mode's
-    to say.
+    partition at byte 368050176 of MBR disk 6a2d1f0e`. The fix is `bcdboot` and `bootsect` at the prompt of
+    the
+    recovery environment (`bootrec` on Server 2008, which has no bcdboot). That nothing is active is
+    disk.boot-mode's to say, that a Windows is too old for bootmgr windows.version's.
     """
     from imgtool.guest.boot_mode import read_boot_mode
+    from imgtool.guest.windows.boot_commands import build_of
 
     found = read_boot_mode(image.disk)
-    if found.mode == "uefi":
-        yield _uefi_only(*found.evidence)
-        return
     guest = image.windows
+    if 0 < build_of(guest) < NT_5:
+        yield not_judged(
+            Text(
+                f"{guest.release.full_name} starts by NTLDR; windows.version says that it is too old.",
+                f"{guest.release.full_name} 由 NTLDR 启动；版本过旧，见 windows.version。",
+            )
+        )
+        return
+    if found.mode == "uefi":
+        yield _uefi_only(guest, *found.evidence)
+        return
     faults = [*_boot_files(guest, found.boot_code), *_configuration(guest), *_kernel(guest)]
     yield from faults
     if not faults:
@@ -63,14 +74,17 @@ def boot(image: Image) -> Iterator[Outcome]:
         )
 
 
-def _uefi_only(*evidence: str) -> Outcome:
+def _uefi_only(guest: WindowsGuest, *evidence: str) -> Outcome:
+    """On an MBR disk, where any primary partition can be made the active one; a GPT has its own rule."""
+    from imgtool.guest.windows.boot_commands import start_by_bios, to_activate
+
     return broken(
         Text(
             "This Windows starts by UEFI only; the platform takes Windows that start by BIOS, from MBR.",
             "该 Windows 仅能以 UEFI 启动；平台只接受以 BIOS 从 MBR 启动的 Windows。",
         ),
         *evidence,
-        remedy=_rebuild(),
+        remedy=start_by_bios(guest, to_activate(guest), activate=True),
     )
 
 
@@ -99,7 +113,7 @@ def _boot_files(guest: WindowsGuest, boot_code: str) -> Iterator[Outcome]:
                 f"活动分区（{volume.name}）的引导扇区不会加载 bootmgr。",
             ),
             f"{volume.name}: boot sector: {seen}",
-            remedy=_commands(BOOT_SECTOR),
+            remedy=_boot_code(guest),
         )
         return
     if not guest.boot.active_tree.is_file("/bootmgr"):
@@ -111,7 +125,7 @@ def _boot_files(guest: WindowsGuest, boot_code: str) -> Iterator[Outcome]:
             ),
             f"{volume.name}: not there: /bootmgr",
             *(f"{it.volume.name}: {it.path}" for it in guest.boot.other_stores[:4]),
-            remedy=_rebuild(),
+            remedy=_rebuild(guest),
         )
 
 
@@ -126,7 +140,7 @@ def _configuration(guest: WindowsGuest) -> Iterator[Outcome]:
             ),
             f"{guest.boot.active.name}: not there: /Boot/BCD",
             *(f"{it.volume.name}: {it.path}" for it in guest.boot.other_stores[:4]),
-            remedy=_rebuild(),
+            remedy=_rebuild(guest),
         )
         return
     try:
@@ -138,7 +152,7 @@ def _configuration(guest: WindowsGuest) -> Iterator[Outcome]:
                 f"无法读取启动配置。{error.statement().zh}",
             ),
             f"{guest.boot.active.name}: /Boot/BCD",
-            remedy=_rebuild(),
+            remedy=_rebuild(guest),
         )
         return
     if loader is None:
@@ -150,7 +164,7 @@ def _configuration(guest: WindowsGuest) -> Iterator[Outcome]:
             ),
             f"BCD: default {guest.boot.configuration.default or '(none)'}",
             *shown,
-            remedy=_rebuild(),
+            remedy=_rebuild(guest),
         )
         return
     yield from _loader(guest, loader)
@@ -165,7 +179,7 @@ def _loader(guest: WindowsGuest, loader: Loader) -> Iterator[Outcome]:
                 f"默认条目启动的是 UEFI 加载程序 {loader.path}，BIOS 无法启动。",
             ),
             seen,
-            remedy=_rebuild(),
+            remedy=_set(guest, loader, "path \\Windows\\system32\\winload.exe"),
         )
         return
     for device in (loader.device, loader.os_device):
@@ -175,10 +189,7 @@ def _loader(guest: WindowsGuest, loader: Loader) -> Iterator[Outcome]:
                 wrong,
                 seen,
                 f"this Windows: {_own_place(guest)}",
-                remedy=_commands(
-                    f"bcdedit /store S:\\Boot\\BCD /set {loader.id} device partition=C:",
-                    f"bcdedit /store S:\\Boot\\BCD /set {loader.id} osdevice partition=C:",
-                ),
+                remedy=_set(guest, loader, "device partition=C:", "osdevice partition=C:"),
             )
             return
     path = loader.path.replace("\\", "/")
@@ -189,7 +200,7 @@ def _loader(guest: WindowsGuest, loader: Loader) -> Iterator[Outcome]:
                 f"默认条目指定的加载程序不存在：{loader.path or '（无）'}。",
             ),
             seen,
-            remedy=_rebuild(),
+            remedy=_rebuild(guest),
         )
     if loader.safe_boot:
         yield broken(
@@ -199,7 +210,7 @@ def _loader(guest: WindowsGuest, loader: Loader) -> Iterator[Outcome]:
             ),
             seen,
             severity=Severity.WARNING,
-            remedy=_commands(f"bcdedit /deletevalue {loader.id} safeboot"),
+            remedy=_leave_safe_mode(guest, loader),
         )
 
 
@@ -251,15 +262,7 @@ def _kernel(guest: WindowsGuest) -> Iterator[Outcome]:
         yield broken(
             Text(f"Windows can't start without {names}.", f"缺少 {names}，Windows 无法启动。"),
             *(f"not there: {path}" for path in lacking),
-            remedy=Text(
-                "Copy them from the source (hives: from C:\\Windows\\System32\\config\\RegBack or a restore"
-                " point; files:"
-                " `sfc /scannow /offbootdir=C:\\ /offwindir=C:\\Windows` in the recovery environment), and"
-                " export again.",
-                "请从源机器恢复这些文件（注册表：C:\\Windows\\System32\\config\\RegBack 或还原点；系统文件："
-                "在恢复环境中执行"
-                " `sfc /scannow /offbootdir=C:\\ /offwindir=C:\\Windows`），再重新导出。",
-            ),
+            remedy=_restore(guest, lacking),
         )
         return
     for name in ("SYSTEM", "SOFTWARE"):
@@ -283,16 +286,78 @@ def _described(loader: Loader) -> str:
     return f"BCD: {loader.description!a} {loader.id}: {loader.path} on {device}"
 
 
-def _rebuild() -> Text:
-    return _commands(BOOT_SECTOR, REBUILD)
+def _restore(guest: WindowsGuest, lacking: list[str]) -> Text:
+    """Where what is missing comes from: hives from RegBack, where this image has a copy, programs from
+    WinSxS.
 
+    Windows has left RegBack empty since version 1803 and Server 2019; servers have no restore points.
+    """
+    from imgtool.guest.windows.boot_commands import at_recovery_prompt
 
-def _commands(*commands: str) -> Text:
-    said = "\n".join(commands)
-    return Text(
-        "In Windows as administrator, or in its recovery environment, with S: for the active partition"
-        " (`mountvol`"
-        f" or diskpart's `assign letter=S`):\n{said}",
-        "请在 Windows（管理员）或其恢复环境中执行，其中 S: 为活动分区（用 `mountvol` 或 diskpart 的"
-        f" `assign letter=S` 分配盘符）：\n{said}",
+    lines: list[str] = []
+    lost: list[str] = []
+    for path in lacking:
+        name = path.rpartition("/")[2]
+        copy = f"{REGISTRY_BACKUPS}/{name}"
+        if path not in HIVE_FILES:
+            continue
+        if guest.tree.is_file(copy) and guest.tree.stat(copy).size:
+            folder = "C:\\Windows\\System32\\config"
+            lines.append(f"copy /y {folder}\\RegBack\\{name} {folder}\\{name}")
+        else:
+            lost.append(name)
+    if any(path in KERNEL_FILES for path in lacking):
+        lines.append("sfc /scannow /offbootdir=C:\\ /offwindir=C:\\Windows")
+    said = at_recovery_prompt(guest, *lines) if lines else None
+    if not lost:
+        return said or Text.same("")
+    names = ", ".join(lost)
+    again = Text(
+        f"Export the source again, or restore {names} from a backup of its system state: RegBack on this disk"
+        " has no copy.",
+        f"请重新导出源机器，或从其系统状态备份中恢复 {names}：此磁盘的 RegBack 中没有副本。",
     )
+    return again if said is None else Text(f"{again.en}\n{said.en}", f"{again.zh}\n{said.zh}")
+
+
+def _rebuild(guest: WindowsGuest) -> Text:
+    from imgtool.guest.windows.boot_commands import start_by_bios
+
+    return start_by_bios(guest, guest.boot.active)
+
+
+def _boot_code(guest: WindowsGuest) -> Text:
+    from imgtool.guest.windows import boot_commands
+
+    volume = guest.boot.active
+    return boot_commands.at_recovery_prompt(
+        guest,
+        *boot_commands.with_drive(guest, volume),
+        *boot_commands.boot_code(guest, boot_commands.drive_of(guest, volume)),
+    )
+
+
+def _set(guest: WindowsGuest, loader: Loader, *values: str) -> Text:
+    """Values of the default entry, set in its store. An id that is none is a stranger's text: no command for
+    it."""
+    from imgtool.guest.windows import boot_commands
+    from imgtool.guest.windows.bcd import GUID
+
+    if not GUID.fullmatch(loader.id):
+        return _rebuild(guest)
+    volume = guest.boot.active
+    store = f"{boot_commands.drive_of(guest, volume)}\\Boot\\BCD"
+    return boot_commands.at_recovery_prompt(
+        guest,
+        *boot_commands.with_drive(guest, volume),
+        *(f'bcdedit /store {store} /set "{loader.id}" {value}' for value in values),
+    )
+
+
+def _leave_safe_mode(guest: WindowsGuest, loader: Loader) -> Text:
+    from imgtool.guest.windows.bcd import GUID
+    from imgtool.guest.windows.commands import at_prompt
+
+    if not GUID.fullmatch(loader.id):
+        return _rebuild(guest)
+    return at_prompt(f'bcdedit /deletevalue "{loader.id}" safeboot')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -83,15 +82,15 @@ def installed(image: Image) -> Iterator[Outcome]:
 
 def _install(guest: WindowsGuest) -> Text:
     name = INSTALLER.get(guest.release.architecture, INSTALLER["x86_64"])
+    command = f"msiexec /i {name} /qn RUN_SERVICE_AS_LOCAL_SYSTEM=1 LOGGINGSERIALPORTNAME=COM1"
     return Text(
         f"In Windows, as a member of Administrators: run {name} (https://cloudbase.it/cloudbase-init/) with"
-        ' "Run'
-        ' Cloudbase-Init service as LocalSystem" and COM1, without Sysprep at the end; unattended:\n'
-        f"msiexec /i {name} /qn RUN_SERVICE_AS_LOCAL_SYSTEM=1 LOGGINGSERIALPORTNAME=COM1",
+        ' "Run Cloudbase-Init service as LocalSystem" and COM1, without Sysprep at the end; or unattended,'
+        " in a"
+        f" Command Prompt as administrator, in the folder that it lies in:\n{command}",
         f"请在 Windows 中以 Administrators 成员身份运行 {name}（https://cloudbase.it/cloudbase-init/），勾选"
-        "“Run"
-        " Cloudbase-Init service as LocalSystem”，串口选 COM1，结束时不要运行 Sysprep；静默安装：\n"
-        f"msiexec /i {name} /qn RUN_SERVICE_AS_LOCAL_SYSTEM=1 LOGGINGSERIALPORTNAME=COM1",
+        "“Run Cloudbase-Init service as LocalSystem”，串口选 COM1，结束时不要运行 Sysprep；或以管理员身份打开"
+        f"命令提示符（cmd），在其所在目录静默安装：\n{command}",
     )
 
 
@@ -112,6 +111,9 @@ def service(image: Image) -> Iterator[Outcome]:
     wants LocalSystem (ref 04, 11). Evidence: the service key. Example:
     `SYSTEM\\ControlSet001\\Services\\cloudbase-init: Start=4 (disabled)`. The fix is `sc.exe config`.
     """
+    from imgtool.guest.windows.commands import at_prompt, start_service
+    from imgtool.guest.windows.services import AUTO
+
     guest = image.windows
     found = guest.cloudbase_init.service
     if found is None:
@@ -122,7 +124,7 @@ def service(image: Image) -> Iterator[Outcome]:
         )
         return
     wrong = False
-    if found.effective_start != 2:
+    if found.start != AUTO or found.overridden not in (None, AUTO):
         wrong = True
         yield broken(
             Text(
@@ -130,7 +132,7 @@ def service(image: Image) -> Iterator[Outcome]:
                 f"cloudbase-init 服务不会自动启动（{found.start_word}）。",
             ),
             found.proof,
-            remedy=_service("sc.exe config cloudbase-init start= auto"),
+            remedy=at_prompt(*start_service(found, "auto")),
         )
     if found.account.lower() not in LOCAL_SYSTEM:
         wrong = True
@@ -140,7 +142,7 @@ def service(image: Image) -> Iterator[Outcome]:
                 f"cloudbase-init 服务以 {found.account} 而不是 LocalSystem 身份运行。",
             ),
             f"SYSTEM\\{found.key}: ObjectName={found.account}",
-            remedy=_service("sc.exe config cloudbase-init obj= LocalSystem"),
+            remedy=at_prompt("sc.exe config cloudbase-init obj= LocalSystem"),
         )
     if found.file is None or not guest.tree.is_file(found.file):
         wrong = True
@@ -156,10 +158,6 @@ def service(image: Image) -> Iterator[Outcome]:
             Text("The service starts by itself, as LocalSystem.", "服务自动启动，身份为 LocalSystem。"),
             found.proof,
         )
-
-
-def _service(command: str) -> Text:
-    return Text(f"In Windows, as administrator:\n{command}", f"请在 Windows 中以管理员身份执行：\n{command}")
 
 
 @rule(
@@ -194,10 +192,10 @@ def config(image: Image) -> Iterator[Outcome]:
         yield broken(
             Text("cloudbase-init has no configuration.", "缺少 cloudbase-init 的配置文件。"),
             f"not there: {init.config_path}",
-            remedy=_write(init, in_folder(limits.required, init), {}),
+            remedy=_write(init, {**in_folder(limits.required, init), **in_folder(limits.recommended, init)}),
         )
         return
-    unreadable = _unreadable(init, found)
+    unreadable = _unreadable(guest, init, found)
     if unreadable is not None:
         yield unreadable
         return
@@ -205,14 +203,14 @@ def config(image: Image) -> Iterator[Outcome]:
     wrong, slight = differences(found, required), differences(found, recommended)
     if wrong:
         yield broken(
-            _named(wrong, Severity.ERROR), *_evidence(init, wrong), remedy=_set(init, wrong, required)
+            _named(wrong, Severity.ERROR), *_evidence(init, wrong), remedy=_set(init, found, wrong, required)
         )
     if slight:
         yield broken(
             _named(slight, Severity.WARNING),
             *_evidence(init, slight),
             severity=Severity.WARNING,
-            remedy=_set(init, slight, recommended),
+            remedy=_set(init, found, slight, recommended),
         )
     if not wrong and not slight:
         more = extras(found, required)
@@ -235,8 +233,7 @@ def in_folder(
     }
 
 
-def _unreadable(init: CloudbaseInit, found: Config) -> Outcome | None:
-    path = init.windows_folder + "\\conf\\cloudbase-init.conf"
+def _unreadable(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Outcome | None:
     if found.encoding != "text":
         return broken(
             Text(
@@ -244,7 +241,7 @@ def _unreadable(init: CloudbaseInit, found: Config) -> Outcome | None:
                 f"配置文件的编码为 {found.encoding}，cloudbase-init 无法读取。",
             ),
             f"{init.config_path}: {found.encoding}",
-            remedy=Text.same(f"(Get-Content '{path}') | Set-Content -Encoding ascii '{path}'"),
+            remedy=_as_ansi(guest, init, found),
         )
     if found.mistakes:
         return broken(
@@ -254,12 +251,44 @@ def _unreadable(init: CloudbaseInit, found: Config) -> Outcome | None:
                 "配置文件中有无法解析的行：cloudbase-init 读到第一处即会停止。",
             ),
             *(f"{init.config_path}:{line}: {text}" for line, text in found.mistakes),
-            remedy=Text(
-                f"Take these lines out or mend them: notepad '{path}'",
-                f"请删除或修正这些行：notepad '{path}'",
-            ),
+            remedy=_edit(init, "take these lines out or mend them", "删除或修正这些行"),
         )
     return None
+
+
+def _as_ansi(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Text:
+    """The file in the system's own 8-bit code page, which is what cloudbase-init opens it in."""
+    from imgtool.guest.windows.boot_commands import build_of
+    from imgtool.guest.windows.commands import FIRST_WITH_POWERSHELL, for_powershell, in_powershell
+
+    path = for_powershell(_config_file(init))
+    if path is None or build_of(guest) < FIRST_WITH_POWERSHELL:
+        return _edit(init, "save it with the encoding ANSI", "以 ANSI 编码保存")
+    encoding = {"utf-16": "Unicode"}.get(found.encoding, "UTF8")
+    return in_powershell(
+        f"(Get-Content -LiteralPath {path} -Encoding {encoding}) | Set-Content -LiteralPath {path}"
+        " -Encoding Default"
+    )
+
+
+def _edit(init: CloudbaseInit, what: str, what_zh: str) -> Text:
+    from imgtool.guest.windows.commands import for_cmd, shown
+
+    path = for_cmd(_config_file(init))
+    if path is None:
+        name = shown(_config_file(init))
+        return Text(f"In {name}: {what}.", f"请在 {name} 中{what_zh}。")
+    return Text(
+        f"In Windows, in a Command Prompt as administrator, open the file, and {what}:\nnotepad {path}",
+        f"请在 Windows 中以管理员身份打开命令提示符（cmd），用以下命令打开文件并{what_zh}：\nnotepad {path}",
+    )
+
+
+def _config_file(init: CloudbaseInit) -> str:
+    """The file that the service reads, as Windows writes it."""
+    from imgtool.guest.windows.cloudbase_init import windows_path
+
+    return windows_path(init.config_path)
 
 
 def _named(wrong: list[Difference], severity: Severity) -> Text:
@@ -279,132 +308,41 @@ def _evidence(init: CloudbaseInit, wrong: list[Difference]) -> list[str]:
     return [init.config_path, *(it.evidence for it in wrong[:SHOWN])]
 
 
-def _set(init: CloudbaseInit, wrong: list[Difference], wanted: Mapping[str, str | tuple[str, ...]]) -> Text:
-    return _write(init, {it.name: wanted[it.name] for it in wrong}, {it.name: it for it in wrong})
+def _set(
+    init: CloudbaseInit, config: Config, wrong: list[Difference], wanted: Mapping[str, str | tuple[str, ...]]
+) -> Text:
+    return _write(init, {it.name: wanted[it.name] for it in wrong}, {it.name: it for it in wrong}, config)
 
 
 def _write(
     init: CloudbaseInit,
     wanted: Mapping[str, str | tuple[str, ...]],
-    wrong: Mapping[str, Difference],
+    wrong: Mapping[str, Difference] | None = None,
+    config: Config | None = None,
 ) -> Text:
-    """The lines of the file as they are to be; what a list holds beyond them stays."""
-    from imgtool.guest.windows.cloudbase_config import items_of
+    """The lines of the file as they are to be, in the sections where they count; what a list holds beyond
+    them
+    stays."""
+    from imgtool.guest.windows.cloudbase_config import DEFAULT, items_of
+    from imgtool.guest.windows.commands import shown
 
-    lines = []
+    sections: dict[str, list[str]] = {DEFAULT: []}
     for name, value in wanted.items():
+        difference = wrong.get(name) if wrong is not None else None
+        there = difference.found if difference is not None else None
         said = value
         if isinstance(value, tuple):
-            there = wrong[name].found if name in wrong else None
-            kept_items = items_of(there.value) if there is not None else []
-            lacking = wrong[name].lacking if name in wrong else value
+            kept_items = [item for item in items_of(there.value) if item.isprintable()] if there else []
+            lacking = difference.lacking if difference is not None else value
             said = ",".join([*kept_items, *lacking])
-        lines.append(f"{name}={said}")
-    text = "\n".join(lines)
-    path = init.windows_folder + "\\conf\\cloudbase-init.conf"
-    return Text(
-        f"In {path}, in section [DEFAULT] (saved as ANSI):\n{text}",
-        f"请在 {path} 的 [DEFAULT] 段中写入（以 ANSI 编码保存）：\n{text}",
+        section, own_name = config.place(name) if config is not None else (DEFAULT, name)
+        sections.setdefault(section, []).append(f"{own_name}={said}")
+    blocks = {section: lines for section, lines in sections.items() if lines}
+    text = "\n".join(
+        f"  [{section}]\n" + "\n".join(f"  {line}" for line in lines) for section, lines in blocks.items()
     )
-
-
-@rule(
-    "windows.cloudbase-init.state",
-    Text("State of cloudbase-init", "cloudbase-init 状态"),
-    severity=Severity.WARNING,
-    source="ref 04, 11",
-    family="windows",
-    requires=("windows.cloudbase-init.installed",),
-    fixable=True,
-)
-def state(image: Image) -> Iterator[Outcome]:
-    """cloudbase-init has everything to do at the next start, and its local scripts run every time.
-
-    What a plugin has done is recorded in the registry by instance: 1, done; 2, run at every start. A new
-    instance has a new id, so its plugins run; a record without an instance counts for all and keeps them from
-    it. The local scripts plugin must be recorded as 2 wherever it is recorded (ref 11), because the
-    platform's script in LocalScripts, which ref 04 has one put there, applies later changes of password and
-    address. A script that was downloaded keeps a mark that makes PowerShell refuse it ("Unblock", ref 04).
-
-    Evidence: the registry values and the folder. Example: `SOFTWARE\\Cloudbase
-    Solutions\\Cloudbase-Init\\…\\Plugins: LocalScriptsPlugin=1`. The fix is a `reg` command, or copying the
-    script.
-    """
-    guest, limits = image.windows, image.profile.windows.cloudbase_init
-    init = guest.cloudbase_init
-    again = {name.lower() for name in limits.run_again}
-    faults = [
-        *_recorded(init, again),
-        *_scripts(guest, init, limits.local_script),
-    ]
-    yield from faults
-    if not faults:
-        recorded = sorted({it.instance for it in init.states if it.instance})
-        yield kept(
-            Text("Everything runs at the next start.", "下次启动时将执行全部初始化。"),
-            *([f"recorded for other instances: {', '.join(recorded)[:200]}"] if recorded else []),
-        )
-
-
-def _recorded(init: CloudbaseInit, again: set[str]) -> Iterator[Outcome]:
-    from imgtool.guest.windows.cloudbase_init import DONE, NEXT_BOOT
-
-    once = [it for it in init.states if it.plugin.lower() in again and it.value != NEXT_BOOT]
-    if once:
-        yield broken(
-            Text(
-                f"{once[0].plugin} is recorded as done: the platform's script would not run again.",
-                f"{once[0].plugin} 被记录为已执行：平台脚本将不会再次运行。",
-            ),
-            *(f"{it.key}: {it.plugin}={it.value}" for it in once[:8]),
-            remedy=Text.same(
-                "\n".join(
-                    f'reg add "HKLM\\{it.key}" /v {it.plugin} /t REG_DWORD /d {NEXT_BOOT} /f'
-                    for it in once[:8]
-                )
-            ),
-        )
-    for_all = [
-        it for it in init.states if not it.instance and it.value == DONE and it.plugin.lower() not in again
-    ]
-    if for_all:
-        yield broken(
-            Text(
-                "Plugins are recorded as done for every instance: they would not run on a new one.",
-                "部分插件被记录为对所有实例均已执行：在新实例上将不会运行。",
-            ),
-            *(f"{it.key}: {it.plugin}={it.value}" for it in for_all[:12]),
-            remedy=Text.same(f'reg delete "HKLM\\{for_all[0].key}" /f'),
-        )
-
-
-def _scripts(guest: WindowsGuest, init: CloudbaseInit, pattern: str) -> Iterator[Outcome]:
-    folder = f"{init.folder}/LocalScripts"
-    names = guest.tree.list(folder) if guest.tree.is_dir(folder) else None
-    scripts = [name for name in names or () if fnmatch.fnmatch(name.lower(), pattern.lower())]
-    target = f"{init.windows_folder}\\LocalScripts"
-    if scripts:
-        path = f"{folder}/{scripts[0]}"
-        if guest.is_from_the_internet(path):
-            yield broken(
-                Text(
-                    f"{scripts[0]} is marked as downloaded: PowerShell refuses to run it.",
-                    f"{scripts[0]} 带有下载标记：PowerShell 会拒绝运行。",
-                ),
-                f"{path}:Zone.Identifier",
-                remedy=Text.same(f"Unblock-File '{target}\\{scripts[0]}'"),
-            )
-        return
-    yield broken(
-        Text(
-            "The platform's script is not in LocalScripts.",
-            "LocalScripts 目录中没有平台脚本。",
-        ),
-        f"not there: {folder}" if names is None else f"{folder}: {', '.join(names)[:200] or 'empty'}",
-        remedy=Text(
-            f"Copy the platform's {pattern} (ref 04 of its documentation) into {target}:\n"
-            f"New-Item -ItemType Directory -Force '{target}'; Copy-Item {pattern} '{target}'",
-            f"请将平台提供的 {pattern} 脚本复制到 {target}：\n"
-            f"New-Item -ItemType Directory -Force '{target}'; Copy-Item {pattern} '{target}'",
-        ),
+    path = shown(_config_file(init))
+    return Text(
+        f"In {path}, saved as ANSI, in place of what these settings are there:\n{text}",
+        f"请在 {path} 中写入以下设置（替换原有的同名设置，以 ANSI 编码保存）：\n{text}",
     )

@@ -9,7 +9,9 @@ from imgtool.rules import Outcome, Severity, broken, kept, rule
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from imgtool.guest.windows.class_filters import ClassFilters
     from imgtool.guest.windows.foreign_software import Found
+    from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.image import Image
 
 KINDS = {
@@ -34,14 +36,24 @@ def conflicting(image: Image) -> Iterator[Outcome]:
     on another hypervisor; ref 07 has them uninstalled before the export, since their uninstallers often
     refuse to run afterwards. Agents of other clouds look for that cloud's metadata and may overwrite address
     or password. Security software is named because it may keep cloudbase-init from setting the password (ref
-    11): that is information only.
+    11): that is information only. A driver that was removed, or disabled, and still stands among the filters
+    of
+    a class that the system disk hangs on stops the next start with 0x7B: an error.
 
-    Evidence: uninstall keys and services. Example: `SOFTWARE\\…\\Uninstall\\{…}: VMware Tools 11.3.0`. The
-    fix is to uninstall it on the source.
+    Evidence: uninstall keys, services, filters. Example: `SOFTWARE\\…\\Uninstall\\{…}: VMware Tools 11.3.0`.
+    The fix is to uninstall it on the source.
     """
+    from imgtool.guest.windows.class_filters import BOOT_CLASSES, cannot_load, read_class_filters
     from imgtool.guest.windows.foreign_software import find_foreign
 
     guest = image.windows
+    dangling = [
+        it
+        for it in read_class_filters(guest, BOOT_CLASSES)
+        if any(cannot_load(guest, name) for name in it.drivers)
+    ]
+    if dangling:
+        yield _left_over(guest, dangling)
     found = find_foreign(guest.services, guest.programs)
     for each in found:
         security = each.foreign.kind == "security software"
@@ -53,30 +65,83 @@ def conflicting(image: Image) -> Iterator[Outcome]:
             ),
             *each.proofs,
             severity=Severity.INFO if security else None,
-            remedy=_allow() if security else _uninstall(each),
+            remedy=_allow() if security else _uninstall(guest, each),
         )
-    if not found:
+    if not found and not dangling:
         yield kept(Text("Nothing of another platform is installed.", "未发现其他平台的软件。"))
 
 
-def _uninstall(found: Found) -> Text:
-    if found.program is not None:
-        product = found.program.key.rpartition("\\")[2]
-        command = (
-            f"msiexec /x {product} /qn /norestart"
-            if product.startswith("{")
-            else f'(Get-ItemProperty "HKLM:\\{found.program.key}").UninstallString'
-        )
-        return Text(
-            f"On the source, before the export (the command uninstalls it, or shows what does):\n{command}",
-            f"请在导出前于源机器上卸载（执行以下命令卸载或查看卸载程序）：\n{command}",
-        )
-    lines = "\n".join(
-        f"sc.exe config {it.name} start= disabled" for it in found.services if it.start is not None
+def _left_over(guest: WindowsGuest, dangling: list[ClassFilters]) -> Outcome:
+    """Filters of drivers that can't be loaded: Windows does not start the devices behind them."""
+    from imgtool.guest.windows.class_filters import BOOT_CLASSES, cannot_load, clear_filters
+    from imgtool.guest.windows.commands import shown
+
+    names = {name.lower(): shown(name) for it in dangling for name in it.drivers if cannot_load(guest, name)}
+    classes = list(dict.fromkeys(BOOT_CLASSES[it.class_guid.lower()] for it in dangling))
+    drivers = list(names.values())
+    return broken(
+        Text(
+            f"Filters of {', '.join(classes)} name drivers that are gone or disabled ({', '.join(drivers)}):"
+            " Windows would not find its disk (0x7B).",
+            f"{'、'.join(classes)} 的过滤驱动中有已不存在或已禁用的驱动（{'、'.join(drivers)}）："
+            "Windows 将找不到系统盘（0x7B）。",
+        ),
+        *(it.proof for it in dangling),
+        severity=Severity.ERROR,
+        remedy=clear_filters(dangling, names),
     )
-    return Text(
-        f"It has no uninstaller (any more); keep what is left from starting:\n{lines}",
-        f"它（已）没有卸载程序；请禁止其残留服务启动：\n{lines}",
+
+
+def _uninstall(guest: WindowsGuest, found: Found) -> Text:
+    """A product code and a key's name are a stranger's text: they are quoted, or not written at all."""
+    from imgtool.guest.windows.bcd import GUID
+    from imgtool.guest.windows.commands import at_prompt, for_cmd, shown
+
+    program = found.program
+    if program is None:
+        return _disable(guest, found)
+    product = program.key.rpartition("\\")[2]
+    if program.by_installer and GUID.fullmatch(product):
+        return at_prompt(
+            f'msiexec /x "{product}" /qn /norestart',
+            en="On the source, before the export, in a Command Prompt as administrator",
+            zh="请在导出前于源机器上以管理员身份打开命令提示符（cmd），执行",
+        )
+    key = for_cmd(f"HKLM\\{program.key}")
+    if key is None:
+        return Text(
+            "On the source, before the export, uninstall it in Programs and Features"
+            f" ({shown(program.name)}).",
+            f"请在导出前于源机器的“程序和功能”中卸载（{shown(program.name)}）。",
+        )
+    return at_prompt(
+        f"reg query {key} /v UninstallString",
+        en="On the source, before the export, run what this shows, in a Command Prompt as administrator",
+        zh="请在导出前于源机器上以管理员身份打开命令提示符（cmd），执行以下命令所显示的卸载程序",
+    )
+
+
+def _disable(guest: WindowsGuest, found: Found) -> Text:
+    """Drivers go off the filter lists first: a filter that is disabled and still listed stops the next
+    start."""
+    from imgtool.guest.windows.class_filters import clear_filters, read_class_filters, without
+    from imgtool.guest.windows.commands import at_prompt, start_service
+
+    names = {it.name.lower() for it in found.services}
+    filters = [it for it in read_class_filters(guest) if any(name.lower() in names for name in it.drivers)]
+    cleared = [without(it, names) for it in filters]
+    if None in cleared:
+        return clear_filters(filters, names)
+    lines = [line for line in cleared if line is not None]
+    for service in found.services:
+        if service.start is not None:
+            lines += start_service(service, "disabled")
+    return at_prompt(
+        *lines,
+        en="It has no uninstaller (any more). Keep what is left from starting, as the last step before the"
+        " export, since the source may need it, in a Command Prompt as administrator",
+        zh="它（已）没有卸载程序。请在导出前的最后一步禁止其残留服务启动（源机器可能仍需要它们），"
+        "以管理员身份打开命令提示符（cmd），执行",
     )
 
 

@@ -87,12 +87,14 @@ def _seen(release: Release) -> str:
 
 
 def _move(releases: tuple[str, ...]) -> Text:
+    """No upgrade leads from a client to a server, nor back to an older release, nor from 32 bit to 64."""
     names = ", ".join(releases)
     return Text(
-        f"Move the workload to a 64-bit Windows Server that is taken ({names}), by an upgrade on the source"
-        " (`setup.exe /auto upgrade` from its installation disk) or a new installation, and export that.",
-        f"请将业务迁移到受支持的 64 位 Windows Server（{names}）：在源机器上升级"
-        "（从安装盘执行 `setup.exe /auto upgrade`）或全新安装，再导出该系统。",
+        f"Install a 64-bit Windows Server that is taken ({names}) anew, move the workload to it, and"
+        " export that: an"
+        " upgrade in place does not lead there.",
+        f"请全新安装受支持的 64 位 Windows Server（{'、'.join(releases)}），将业务迁移过去，再导出该系统"
+        "（无法通过原地升级实现）。",
     )
 
 
@@ -113,6 +115,8 @@ def filesystem(image: Image) -> Iterator[Outcome]:
     1: exfat`. The fix is `convert
     C: /fs:ntfs`.
     """
+    from imgtool.guest.windows.commands import at_prompt
+
     volume = image.windows.root.volume
     type_, kind = volume.signature.type, image.disk.table.kind
     seen = f"{volume.name}: {type_ or 'unknown'}, {kind.upper()}"
@@ -123,10 +127,12 @@ def filesystem(image: Image) -> Iterator[Outcome]:
                 f"Windows 位于 {type_ or '未知文件系统'} 上；平台仅支持 NTFS。",
             ),
             seen,
-            remedy=Text(
-                "On the source, in an administrator's prompt: `convert C: /fs:ntfs`, restart, and export"
-                " again.",
-                "请在源机器的管理员命令行中执行 `convert C: /fs:ntfs`，重启后重新导出。",
+            remedy=at_prompt(
+                "convert C: /fs:ntfs",
+                "shutdown /r /t 0",
+                en="On the source, in a Command Prompt as administrator (the conversion runs at the"
+                " restart); then export again",
+                zh="请在源机器上以管理员身份打开命令提示符（cmd），执行（重启时转换），然后重新导出",
             ),
         )
         return

@@ -1,4 +1,4 @@
-"""The virtio drivers of Windows: storage that starts with the kernel, network, and their signatures."""
+"""The virtio drivers of Windows: storage that starts with the kernel, and network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgtool.records import dataclass
 from imgtool.remedy import if_known
-from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
+from imgtool.rules import Outcome, Severity, broken, kept, rule
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ STORE = "/Windows/System32/DriverStore/FileRepository"
 INF_FOLDER = "/Windows/INF"
 LARGEST_INF = 1 << 20
 MOST_INFS = 400
-SHA2_UPDATES = {"2008 R2": ("KB3033929", "KB4474419"), "2008": ("KB4474419", "KB4493730")}
-"""Updates that let a release load drivers signed with SHA-2; any one does (Microsoft's KB4472027)."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def storage(image: Image) -> Iterator[Outcome]:
             *_proofs(guest, driver),
             *(line for fault in faults[limits.system_disk] for line in fault.evidence),
             severity=Severity.WARNING,
-            remedy=_storage_remedy(guest, DRIVERS[limits.system_disk], faults[limits.system_disk]),
+            remedy=_storage_remedy(image, DRIVERS[limits.system_disk], faults[limits.system_disk]),
         )
         return
     driver = drivers[0]
@@ -90,7 +88,7 @@ def storage(image: Image) -> Iterator[Outcome]:
     yield broken(
         found[0].message,
         *(line for fault in found for line in fault.evidence),
-        remedy=_storage_remedy(guest, driver, found),
+        remedy=_storage_remedy(image, driver, found),
     )
 
 
@@ -109,10 +107,9 @@ def storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[Fault]
         )
         return
     yield from file_faults(guest, driver, service.file or driver.file)
-    if service.effective_start != 0:
-        override = service.overridden is not None and service.start == 0
+    if service.start != 0 or service.overridden not in (None, 0):
         yield Fault(
-            "override" if override else "start",
+            "start" if service.start != 0 else "override",
             Text(
                 f"{name} does not start at boot ({service.start_word}): Windows would not find its disk"
                 " (0x7B).",
@@ -176,42 +173,61 @@ def _database(guest: WindowsGuest) -> str:
 
 
 @if_known
-def _storage_remedy(guest: WindowsGuest, driver: VirtioDriver, faults: list[Fault]) -> Text:
-    from imgtool.guest.windows.commands import (
-        DRIVER_DISK,
-        bind_at_boot,
-        in_windows,
-        install_driver,
-        install_driver_offline,
-    )
+def _storage_remedy(image: Image, driver: VirtioDriver, faults: list[Fault]) -> Text:
+    """A service that is there is mended on the source; a driver that is not is put in offline.
 
+    On a source without virtio devices (VMware, Hyper-V, a physical machine) pnputil only stages a driver: the
+    service comes with the device. dism installs a boot driver of a system that is off, service and binding
+    too.
+    """
+    from imgtool.guest.windows import commands
+
+    guest = image.windows
     kinds = {fault.kind for fault in faults}
-    install = install_driver(driver, guest.release)
+    service = guest.services.get(driver.name)
+    if "install" in kinds or (guest.devices.kind == "DriverDatabase" and "bind" in kinds):
+        return _offline(image, driver)
     lines: list[str] = []
-    if "install" in kinds or ("bind" in kinds and guest.devices.kind == "DriverDatabase"):
-        lines += install
-    if kinds & {"start", "install"}:
-        lines.append(f"sc.exe config {driver.name} start= boot")
-    if "override" in kinds:
-        lines.append(f"reg delete HKLM\\SYSTEM\\CurrentControlSet\\Services\\{driver.name}\\StartOverride /f")
-    if kinds & {"bind", "install"} and guest.devices.kind == "CriticalDeviceDatabase":
-        lines += [line for device in driver.devices for line in bind_at_boot(driver, device)]
-    if kinds & {"install", "bind"} and not install:
-        return Text(
-            f"virtio-win has no {driver.name} for {guest.release.full_name}; ask the platform for its own.",
-            f"virtio-win 没有适用于 {guest.release.full_name} 的 {driver.name}；请向平台索取定制驱动。",
-        )
-    offline = install_driver_offline(driver, guest.release)
-    said = in_windows(
-        *lines,
-        en=f"In Windows, as administrator, with virtio-win's disk in {DRIVER_DISK}" + _custom(guest)[0],
-        zh=f"请在 Windows 中以管理员身份执行，virtio-win 光盘位于 {DRIVER_DISK}" + _custom(guest)[1],
+    if service is not None and "start" in kinds:
+        lines += commands.start_service(service, "boot")
+    elif service is not None and "override" in kinds:
+        lines.append(commands.drop_override(service))
+    if "bind" in kinds:
+        lines += [line for device in driver.devices for line in commands.bind_at_boot(driver, device)]
+    return commands.at_prompt(*lines)
+
+
+def _offline(image: Image, driver: VirtioDriver) -> Text:
+    from imgtool.disk.commands import qcow2_name, shell_name
+    from imgtool.guest.windows.commands import DRIVER_DISK, install_driver, install_driver_offline
+
+    guest = image.windows
+    if not install_driver(driver, guest.release):
+        return _no_driver(guest, driver)
+    result = shell_name(qcow2_name(image.path))
+    fix = f"imgtool fix --virtio-win virtio-win.iso {shell_name(image.path)} -o {result}"
+    own = _custom(guest)
+    said = Text(
+        f"Put the driver into a copy of the image, with virtio-win's ISO{own[0]}:\n{fix}",
+        f"用 virtio-win ISO 将驱动写入镜像副本{own[1]}：\n{fix}",
     )
-    if "install" not in kinds or not offline:
+    line = install_driver_offline(driver, guest.release)
+    if not line:
         return said
     return Text(
-        f"{said.en}\nOr, from another Windows with this system's volume at E:\n{offline}",
-        f"{said.zh}\n或在另一台 Windows 上挂载该系统卷为 E: 后执行：\n{offline}",
+        f"{said.en}\nOr attach the disk to another Windows, not older than this one, where its system"
+        " volume is E:"
+        f" and virtio-win's disk {DRIVER_DISK}, and in a Command Prompt as administrator:\n{line}",
+        f"{said.zh}\n或将磁盘挂载到另一台不低于此版本的 Windows（系统卷为 E:，virtio-win 光盘为"
+        f" {DRIVER_DISK}），"
+        f"以管理员身份打开命令提示符（cmd），执行：\n{line}",
+    )
+
+
+def _no_driver(guest: WindowsGuest, driver: VirtioDriver) -> Text:
+    return Text(
+        f"virtio-win has no {driver.name} for {guest.release.full_name}; ask the platform for its own.",
+        f"virtio-win 没有适用于 {guest.release.full_name} 的 {driver.name}；请向平台索取定制驱动。",
     )
 
 
@@ -247,13 +263,13 @@ def network(image: Image) -> Iterator[Outcome]:
     to install the driver from virtio-win's disk.
     """
     from imgtool.guest.windows.known_drivers import DRIVERS
+    from imgtool.guest.windows.services import DISABLED
 
     guest = image.windows
     for name in image.profile.windows.network:
         driver = DRIVERS[name]
         service, inf = guest.services.get(name), inf_of(guest, driver)
         where = f"SYSTEM\\{guest.control_set.path}\\Services\\{name}"
-        remedy = _network_remedy(guest, driver)
         if service is None and not inf:
             yield broken(
                 Text(
@@ -262,7 +278,7 @@ def network(image: Image) -> Iterator[Outcome]:
                 ),
                 f"not there: {where}",
                 f"not there: {STORE}/{driver.inf}_*",
-                remedy=remedy,
+                remedy=_network_remedy(guest, driver),
             )
             return
         if service is None:
@@ -274,11 +290,11 @@ def network(image: Image) -> Iterator[Outcome]:
                 f"not there: {where}",
                 f"there: {inf}",
                 severity=Severity.WARNING,
-                remedy=remedy,
+                remedy=_network_remedy(guest, driver),
             )
             return
         faults = list(file_faults(guest, driver, service.file or driver.file))
-        if service.effective_start == 4:
+        if DISABLED in (service.start, service.overridden):
             faults.append(
                 Fault("start", Text(f"{name} is disabled.", f"{name} 已被禁用。"), (service.proof,))
             )
@@ -292,7 +308,7 @@ def network(image: Image) -> Iterator[Outcome]:
             yield broken(
                 faults[0].message,
                 *(line for fault in faults for line in fault.evidence),
-                remedy=_network_remedy(guest, driver, enable=service.effective_start == 4),
+                remedy=_network_remedy(guest, driver, enable=all(it.kind == "start" for it in faults)),
             )
             return
         yield kept(Text(f"{name} is installed.", f"已安装 {name}。"), service.proof, inf)
@@ -312,93 +328,18 @@ def inf_of(guest: WindowsGuest, driver: VirtioDriver) -> str:
 
 @if_known
 def _network_remedy(guest: WindowsGuest, driver: VirtioDriver, *, enable: bool = False) -> Text:
-    from imgtool.guest.windows.commands import DRIVER_DISK, in_windows, install_driver
+    from imgtool.guest.windows.commands import DRIVER_DISK, at_prompt, install_driver, start_service
 
-    lines = (
-        [f"sc.exe config {driver.name} start= demand"]
-        if enable
-        else list(install_driver(driver, guest.release))
-    )
+    if enable:
+        return at_prompt(*start_service(guest.services[driver.name], "demand"))
+    lines = install_driver(driver, guest.release)
     if not lines:
-        return Text(
-            f"virtio-win has no {driver.name} for {guest.release.full_name}; ask the platform for its own.",
-            f"virtio-win 没有适用于 {guest.release.full_name} 的 {driver.name}；请向平台索取定制驱动。",
-        )
-    return in_windows(
+        return _no_driver(guest, driver)
+    own = _custom(guest)
+    return at_prompt(
         *lines,
-        en=f"In Windows, as administrator, with virtio-win's disk in {DRIVER_DISK}{_custom(guest)[0]}",
-        zh=f"请在 Windows 中以管理员身份执行，virtio-win 光盘位于 {DRIVER_DISK}{_custom(guest)[1]}",
+        en=f"In Windows, with virtio-win's disk in {DRIVER_DISK}{own[0]}, in a Command Prompt as"
+        " administrator",
+        zh=f"virtio-win 光盘位于 {DRIVER_DISK}{own[1]}，请在 Windows 中以管理员身份打开命令提示符（cmd），"
+        "执行",
     )
-
-
-@rule(
-    "windows.driver-signing",
-    Text("Signatures of drivers", "驱动签名"),
-    severity=Severity.WARNING,
-    source="field",
-    family="windows",
-    requires=("windows.virtio.storage",),
-)
-def driver_signing(image: Image) -> Iterator[Outcome]:
-    """An old Windows can check the signature of its virtio driver.
-
-    64-bit Server 2008 and 2008 R2 know SHA-2 signatures of drivers only with an update (KB3033929 or
-    KB4474419 for 2008 R2, KB4474419 or KB4493730 for 2008). virtio-win's drivers after 0.1.189 are signed
-    with SHA-2 only: without the update such a boot driver is refused with 0xc0000428. A driver that has a
-    SHA-1 signature as well loads.
-
-    Evidence: the signatures in the driver file, the updates that were looked for. Example: `viostor.sys:
-    SHA-2 only; no KB3033929, no KB4474419`. The fix is the update, or an older driver.
-    """
-    from imgtool.guest.windows.known_drivers import DRIVERS, LAST_WITH_OLD_RELEASES
-    from imgtool.guest.windows.program_file import read_program_file
-
-    guest = image.windows
-    release = guest.release
-    wanted = SHA2_UPDATES.get(release.name) if release.kind == "server" else None
-    if wanted is None or release.architecture != "x86_64":
-        yield not_judged(
-            Text(
-                f"{release.full_name} ({release.architecture}) needs no update for this.",
-                f"{release.full_name}（{release.architecture}）无需为此安装更新。",
-            )
-        )
-        return
-    updates = [it.kb for it in guest.updates if it.kb in wanted]
-    if updates:
-        yield kept(Text("The SHA-2 update is installed.", "已安装 SHA-2 更新。"), *updates)
-        return
-    for name in image.profile.windows.storage:
-        driver = DRIVERS[name]
-        service = guest.services.get(name)
-        path = (service.file if service is not None else None) or driver.file
-        if not guest.tree.is_file(path):
-            continue
-        program = read_program_file(guest.tree, path)
-        digests = program.digests if program is not None else ()
-        if "sha1" in digests:
-            yield kept(
-                Text(f"{name} has a SHA-1 signature.", f"{name} 带有 SHA-1 签名。"),
-                f"{path}: signed with {', '.join(digests)}",
-            )
-            return
-        yield broken(
-            Text(
-                f"{release.full_name} has no update for SHA-2 signatures, and {name} has no SHA-1"
-                " signature: Windows"
-                " would refuse to load it (0xc0000428).",
-                f"{release.full_name} 未安装 SHA-2 签名更新，而 {name} 没有 SHA-1 签名：Windows 将拒绝加载"
-                "（0xc0000428）。",
-            ),
-            f"{path}: signed with {', '.join(digests) or 'nothing embedded'}",
-            f"not installed: {', '.join(wanted)}",
-            remedy=Text(
-                f"Install {wanted[-1]} on the source (`wusa.exe` with its .msu, then restart), or the"
-                " drivers of virtio-win"
-                f" {LAST_WITH_OLD_RELEASES}.",
-                f"请在源机器上安装 {wanted[-1]}（用 `wusa.exe` 安装 .msu 后重启），或改用 virtio-win"
-                f" {LAST_WITH_OLD_RELEASES} 的驱动。",
-            ),
-        )
-        return
-    yield not_judged(Text("There is no virtio driver to judge.", "没有可判断的 virtio 驱动。"))

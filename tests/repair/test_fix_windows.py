@@ -33,7 +33,6 @@ NEW = (
     cloudbase_faults.local_scripts_done,
     cloudbase_faults.downloaded_script,
     state_faults.cdrom_disabled,
-    state_faults.fast_startup,
     state_faults.remote_desktop_off,
     state_faults.firewall_closed,
 )

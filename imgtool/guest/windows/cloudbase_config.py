@@ -69,8 +69,12 @@ class Config:
 
     def get(self, name: str) -> Setting | None:
         """The setting of an option, under its later name or the old one."""
+        return self.settings.get(self.place(name))
+
+    def place(self, name: str) -> tuple[str, str]:
+        """Section and name that count for an option in this file: the later ones, where they are set."""
         later = LATER_NAMES.get(name)
-        return (self.settings.get(later) if later else None) or self.settings.get((DEFAULT, name))
+        return later if later is not None and later in self.settings else (DEFAULT, name)
 
 
 def read_config(data: bytes) -> Config:

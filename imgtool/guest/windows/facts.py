@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgtool.guest.windows import settings
 from imgtool.guest.windows.mounted_devices import read_drive_letters
+from imgtool.guest.windows.remote_desktop import read_remote_desktop
 
 if TYPE_CHECKING:
     from imgtool.facts import Unread
@@ -105,7 +106,7 @@ def _drive_letters(guest: WindowsGuest) -> list[Facts]:
 
 
 def _remote_desktop(guest: WindowsGuest) -> Facts:
-    found = settings.read_remote_desktop(guest)
+    found = read_remote_desktop(guest)
     return {
         "enabled": found.enabled,
         "port": found.port,

@@ -89,7 +89,7 @@ KNOWN = (
             "alibaba security aegis detect service",
             "alibaba security aegis update service",
         ),
-        ("aliyun", "alibaba"),
+        ("aliyun assist", "aliyun_assist", "aliyunservice", "alibaba cloud assistant", "alibaba security"),
     ),
     Foreign(
         "AWS agents",
@@ -106,17 +106,38 @@ KNOWN = (
     Foreign(
         "Azure agent",
         "cloud agent",
-        ("windowsazureguestagent", "rdagent", "windowsazuretelemetryservice"),
-        ("windows azure vm agent", "microsoft azure"),
+        (
+            "windowsazureguestagent",
+            "rdagent",
+            "windowsazuretelemetryservice",
+            "windowsazurenetagentsvc",
+        ),
+        ("windows azure vm agent", "microsoft azure vm agent", "azure vm agent"),
     ),
     Foreign(
-        "Google Cloud agent", "cloud agent", ("gceagent", "google_osconfig_agent"), ("google compute engine",)
+        "Google Cloud agent",
+        "cloud agent",
+        ("gceagent", "gceagentmanager", "gcewindowscompatmanager", "google_osconfig_agent"),
+        ("google compute engine",),
     ),
     Foreign(
         "Huawei Cloud agent",
         "cloud agent",
-        ("uvpmonitor", "hostguard", "hws"),
-        ("huawei cloud", "uvp vmtools", "host security service"),
+        ("uvpmonitor", "hostguard", "cloudresetpwdagent", "cloudresetpwdupdateagent"),
+        ("huawei cloud", "uvp vmtools"),
+    ),
+    Foreign("Oracle Cloud agent", "cloud agent", ("ocaum",), ("oracle cloud agent",)),
+    Foreign(
+        "Nutanix Guest Tools",
+        "guest tools",
+        ("nutanix guest agent",),
+        ("nutanix guest tools", "nutanix guest agent"),
+    ),
+    Foreign(
+        "oVirt guest agent",
+        "guest tools",
+        ("rhev-agent", "ovirtguestservice", "ovirt-guest-agent"),
+        ("rhev-agent", "ovirt guest"),
     ),
     Foreign(
         "360",
@@ -141,6 +162,10 @@ KNOWN = (
     Foreign("Trend Micro", "security software", ("ntrtscan", "ds_agent"), ("trend micro",)),
     Foreign("McAfee", "security software", ("mcshield", "masvc"), ("mcafee",)),
     Foreign("Kaspersky", "security software", ("klnagent",), ("kaspersky",)),
+    Foreign("CrowdStrike Falcon", "security software", ("csfalconservice",), ("crowdstrike",)),
+    Foreign("Sophos", "security software", ("sophos endpoint defense service",), ("sophos endpoint",)),
+    Foreign("ESET", "security software", ("ekrn",), ("eset ",)),
+    Foreign("QAX Tianqing", "security software", ("qaxservice",), ("奇安信", "360天擎")),
 )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imgtool.guest.windows.boot import WindowsBoot
     from imgtool.guest.windows.cloudbase_init import CloudbaseInit
     from imgtool.guest.windows.device_database import DeviceDatabase
-    from imgtool.guest.windows.programs import Program, Update
+    from imgtool.guest.windows.programs import Program, Rollup, Update
     from imgtool.guest.windows.releases import Release
     from imgtool.guest.windows.services import Service
 
@@ -120,6 +120,13 @@ class WindowsGuest:
         from imgtool.guest.windows.programs import read_updates
 
         return read_updates(self.software)
+
+    @fact
+    def rollups(self) -> tuple[Rollup, ...]:
+        """The monthly rollups that are in place."""
+        from imgtool.guest.windows.programs import read_rollups
+
+        return read_rollups(self.software)
 
     @fact
     def cloudbase_init(self) -> CloudbaseInit:

@@ -11,8 +11,10 @@ from imgtool.guest.windows.registry import Hive, Key
 UNINSTALL = "Microsoft\\Windows\\CurrentVersion\\Uninstall"
 TREES = ((UNINSTALL, False), (f"Wow6432Node\\{UNINSTALL}", True))
 PACKAGES = "Microsoft\\Windows\\CurrentVersion\\Component Based Servicing\\Packages"
-INSTALLED = 0x70
-"""CurrentState of a package that is in place (0x40: staged, 0x50: superseded)."""
+IN_PLACE = (0x50, 0x70, 0x80)
+"""CurrentState of a package whose content is in place: superseded by a later one that has it as well,
+installed,
+permanent (0x40: staged; 0x60: install pending)."""
 MOST_PROGRAMS = 5_000
 
 
@@ -25,6 +27,8 @@ class Program:
     publisher: str
     key: str
     of_32_bits: bool
+    by_installer: bool = False
+    """Installed by Windows Installer: its key is its product code."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,14 @@ class Update:
 
     kb: str
     package: str
+
+
+@dataclass(frozen=True)
+class Rollup:
+    """A monthly rollup, whose package has no KB number: 7601, 24545."""
+
+    build: int
+    revision: int
 
 
 def read_programs(software: Hive) -> tuple[Program, ...]:
@@ -54,6 +66,7 @@ def _programs(software: Hive) -> Iterator[Program]:
                     (key.text("Publisher") or "")[:256],
                     f"SOFTWARE\\{key.path}",
                     of_32_bits,
+                    key.number("WindowsInstaller") == 1,
                 )
 
 
@@ -68,5 +81,16 @@ def read_updates(software: Hive) -> tuple[Update, ...]:
     return tuple(sorted(found.values(), key=lambda it: int(it.kb[2:])))
 
 
+def read_rollups(software: Hive) -> tuple[Rollup, ...]:
+    """Package_for_RollupFix~...~~7601.24545.1.6, oldest first. Raises GuestReadFailed."""
+    top = software.key(PACKAGES)
+    found: set[tuple[int, int]] = set()
+    for key in top.keys() if top is not None else ():
+        named = re.search(r"^Package_for_RollupFix~.*~([0-9]{4,6})\.([0-9]{1,6})\.", key.name)
+        if named and _installed(key):
+            found.add((int(named[1]), int(named[2])))
+    return tuple(Rollup(build, revision) for build, revision in sorted(found))
+
+
 def _installed(package: Key) -> bool:
-    return package.number("CurrentState") == INSTALLED
+    return package.number("CurrentState") in IN_PLACE

@@ -1,4 +1,4 @@
-"""Settings of a Windows that change what becomes of it after the move: clock, desktop, state."""
+"""Settings of a Windows that change what becomes of it after the move: clock, name, state, activation."""
 
 from __future__ import annotations
 
@@ -6,20 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.guest.filesystem import NotInGuest
-from imgtool.guest.windows.services import AUTO, DISABLED
+from imgtool.guest.windows.services import AUTO
 
 if TYPE_CHECKING:
     from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.guest.windows.registry import Key
 
-TERMINAL_SERVER = "Control\\Terminal Server"
-FIREWALL = "Services\\SharedAccess\\Parameters\\FirewallPolicy"
-FIREWALL_POLICY = "Policies\\Microsoft\\WindowsFirewall"
-PROFILES = {"DomainProfile": "Domain", "StandardProfile": "Private", "PublicProfile": "Public"}
-RDP_RULES = ("remotedesktop-in-tcp", "remotedesktop-usermode-in-tcp")
-RDP_PORT = 3389
-MOST_RULES = 5_000
 SESSION_MANAGER = "Control\\Session Manager"
+RENAMES = ("PendingFileRenameOperations", "PendingFileRenameOperations2")
 SETUP_STATE = "Microsoft\\Windows\\CurrentVersion\\Setup\\State"
 COMPLETE = "IMAGE_STATE_COMPLETE"
 SERVICING = "Microsoft\\Windows\\CurrentVersion\\Component Based Servicing"
@@ -27,6 +21,7 @@ AUTO_UPDATE = "Microsoft\\Windows\\CurrentVersion\\WindowsUpdate\\Auto Update"
 PENDING_XML = "/Windows/WinSxS/pending.xml"
 SAN_POLICIES = {1: "OnlineAll", 2: "OfflineShared", 3: "OfflineAll", 4: "OfflineInternal"}
 HIBERNATION, PAGE_FILE = "/hiberfil.sys", "/pagefile.sys"
+FIRST_WITH_FAST_STARTUP = 9200
 KEY_TYPE_AT, KEY_TYPE_LENGTH = 0x3F8, 128
 """Where DigitalProductId4 keeps how the product key was sold: "Volume:GVLK", "Retail", "OEM:SLP" ..."""
 
@@ -79,95 +74,6 @@ def read_identity(guest: WindowsGuest) -> Identity:
 
 
 @dataclass(frozen=True)
-class RemoteDesktop:
-    """enabled: connections are let in; network_level: only after authentication (NLA).
-
-    service_disabled: TermService can't start; blocked_in: the firewall profiles that are on and have no
-    rule that lets the port in; proofs: the values behind it.
-    """
-
-    enabled: bool
-    port: int
-    network_level: bool
-    service_disabled: bool
-    blocked_in: tuple[str, ...]
-    proofs: tuple[str, ...]
-
-
-def read_remote_desktop(guest: WindowsGuest) -> RemoteDesktop:
-    """Group policy counts before the system's own settings. Raises CannotRead."""
-    top = guest.control_set.key(TERMINAL_SERVER)
-    policy = guest.software.key("Policies\\Microsoft\\Windows NT\\Terminal Services")
-    denied = _number(policy, "fDenyTSConnections")
-    where = f"SOFTWARE\\{policy.path}" if policy is not None and denied is not None else ""
-    if denied is None:
-        denied = _number(top, "fDenyTSConnections")
-        where = f"SYSTEM\\{guest.control_set.path}\\{TERMINAL_SERVER}"
-    station = guest.control_set.key(f"{TERMINAL_SERVER}\\WinStations\\RDP-Tcp")
-    port = _number(station, "PortNumber") or RDP_PORT
-    service = guest.services.get("termservice")
-    proofs = [f"{where}: fDenyTSConnections={denied}"]
-    if service is not None:
-        proofs.append(service.proof)
-    return RemoteDesktop(
-        enabled=denied == 0,
-        port=port,
-        network_level=bool(_number(station, "UserAuthentication")),
-        service_disabled=service is None or service.effective_start == DISABLED,
-        blocked_in=_blocked_in(guest, port, proofs),
-        proofs=tuple(proofs),
-    )
-
-
-def _blocked_in(guest: WindowsGuest, port: int, proofs: list[str]) -> tuple[str, ...]:
-    """The profiles of the firewall that are on and let no connection to the port in."""
-    top = guest.control_set.key(FIREWALL)
-    policy = guest.software.key(FIREWALL_POLICY)
-    engine = guest.services.get("mpssvc")
-    if engine is not None and engine.effective_start == DISABLED:
-        proofs.append(engine.proof)
-        return ()
-    on = []
-    for name, shown in PROFILES.items():
-        own = _number(top.key(name), "EnableFirewall") if top is not None else None
-        forced = _number(policy.key(name), "EnableFirewall") if policy is not None else None
-        if (own if forced is None else forced) != 0:
-            on.append(shown)
-    opened: set[str] = set()
-    for key in (top, policy):
-        rules = key.key("FirewallRules") if key is not None else None
-        for name in (rules.values() if rules is not None else ())[:MOST_RULES]:
-            opened |= _lets_in(rules.text(name) or "", name, port) if rules is not None else set()
-    blocked = tuple(name for name in on if name not in opened)
-    where = f"SYSTEM\\{guest.control_set.path}\\{FIREWALL}"
-    proofs.append(
-        f"{where}: on for {', '.join(on) or 'none'}; port {port} open for"
-        f" {', '.join(sorted(opened)) or 'none'}"
-    )
-    return blocked
-
-
-def _lets_in(rule: str, name: str, port: int) -> set[str]:
-    """The profiles in which a rule such as v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=3389| lets
-    the port in."""
-    fields: dict[str, list[str]] = {}
-    for part in rule.split("|"):
-        key, found, value = part.partition("=")
-        if found:
-            fields.setdefault(key.lower(), []).append(value)
-
-    def is_(key: str, value: str) -> bool:
-        return [it.lower() for it in fields.get(key, ())] == [value]
-
-    ports = fields.get("lport", [])
-    meant = str(port) in ports or (not ports and name.lower() in RDP_RULES)
-    allows = is_("action", "allow") and is_("active", "true") and is_("dir", "in")
-    if not (meant and allows and fields.get("protocol", ["6"])[0] in ("6", "256")):
-        return set()
-    return set(fields.get("profile", ())) or set(PROFILES.values())
-
-
-@dataclass(frozen=True)
 class Pending:
     """What waits for the next start. reboots: why Windows asks for one; setup: Setup or Sysprep is at work;
     image_state: as Setup\\State says, "" where it does not."""
@@ -178,27 +84,59 @@ class Pending:
 
 
 def read_pending(guest: WindowsGuest) -> Pending:
-    """Raises CannotRead."""
+    """What a shutdown leaves for the next start. Raises CannotRead.
+
+    RebootPending, RebootInProgress and RebootRequired are volatile keys: Windows keeps them in memory, and
+    they
+    are in a hive only where a tool wrote them. PackagesPending, SessionsPending, the operations of
+    SetupExecute
+    and pending.xml stay.
+    """
     reboots = []
-    for path in (f"{SERVICING}\\RebootPending", f"{AUTO_UPDATE}\\RebootRequired"):
+    for path in (
+        f"{SERVICING}\\RebootPending",
+        f"{SERVICING}\\RebootInProgress",
+        f"{AUTO_UPDATE}\\RebootRequired",
+    ):
         if guest.software.key(path) is not None:
             reboots.append(f"SOFTWARE\\{path}: there")
+    for path in (f"{SERVICING}\\PackagesPending", f"{SERVICING}\\SessionsPending"):
+        key = guest.software.key(path)
+        waiting = next(iter(key.names()), "") if key is not None else ""
+        if waiting:
+            reboots.append(f"SOFTWARE\\{path}: {waiting[:120]}")
+        elif _number(key, "Exclusive"):
+            reboots.append(f"SOFTWARE\\{path}: Exclusive={_number(key, 'Exclusive')}")
     session = guest.control_set.key(SESSION_MANAGER)
-    renames = (session.texts("PendingFileRenameOperations") or ()) if session is not None else ()
-    if renames:
-        reboots.append(
-            f"SYSTEM\\{guest.control_set.path}\\{SESSION_MANAGER}:"
-            f" PendingFileRenameOperations={renames[0][:120]} ..."
-        )
+    where = f"SYSTEM\\{guest.control_set.path}\\{SESSION_MANAGER}"
+    commands = (session.texts("SetupExecute") or ()) if session is not None else ()
+    if commands:
+        reboots.append(f"{where}: SetupExecute={commands[0][:120]}")
+    renamed = _renamed(session)
+    if renamed:
+        reboots.append(f"{where}: PendingFileRenameOperations={renamed[:120]} ...")
     if guest.tree.is_file(PENDING_XML):
         reboots.append(f"{PENDING_XML}: there")
     setup = []
-    key = guest.system.key("Setup")
+    setup_key = guest.system.key("Setup")
     for name in ("SystemSetupInProgress", "OOBEInProgress", "SetupType"):
-        if _number(key, name):
-            setup.append(f"SYSTEM\\Setup: {name}={_number(key, name)}")
+        if _number(setup_key, name):
+            setup.append(f"SYSTEM\\Setup: {name}={_number(setup_key, name)}")
     state = guest.software.key(SETUP_STATE)
     return Pending(tuple(reboots), tuple(setup), _text(state, "ImageState"))
+
+
+def _renamed(session: Key | None) -> str:
+    """The first file that the next start puts into another's place; "" for none. A pair without a second name
+    is
+    a file to be deleted, mostly an installer's temporary one, and nothing waits for that."""
+    for value in RENAMES:
+        data = (session.data(value) if session is not None else None) or b""
+        names = data.decode("utf-16-le", "replace").split("\0")
+        for source, target in zip(names[::2], names[1::2], strict=False):
+            if source and target:
+                return source
+    return ""
 
 
 def read_san_policy(guest: WindowsGuest) -> int | None:
@@ -216,12 +154,21 @@ def read_key_type(guest: WindowsGuest) -> str:
     return word if word.isprintable() and word.isascii() else ""
 
 
+def read_key_server(guest: WindowsGuest) -> str:
+    """The key management service that activates it, as was set by hand; "" for the one that DNS names."""
+    platform = guest.software.key("Microsoft\\Windows NT\\CurrentVersion\\SoftwareProtectionPlatform")
+    name = _text(platform, "KeyManagementServiceName")
+    return name if name.isprintable() else ""
+
+
 @dataclass(frozen=True)
 class Hibernation:
     """state: of hiberfil.sys: hibernated (a memory image that the next boot takes up), resumed, empty,
     absent.
 
-    fast_startup: shutting down hibernates the kernel; page_file: where it is configured, "" for none.
+    fast_startup: shutting down hibernates the kernel, which takes a client of Windows 8 or later and the
+    file;
+    page_file: where it is configured, "" for none.
     """
 
     state: Literal["hibernated", "resumed", "empty", "absent"]
@@ -235,9 +182,11 @@ def read_hibernation(guest: WindowsGuest) -> Hibernation:
     power = session.key("Power") if session is not None else None
     memory = session.key("Memory Management") if session is not None else None
     enabled = _number(guest.control_set.key("Control\\Power"), "HibernateEnabled")
-    fast = _number(power, "HiberbootEnabled") == 1 and enabled == 1
+    state = _hibernated(guest)
+    client = guest.release.kind == "client" and guest.release.build >= FIRST_WITH_FAST_STARTUP
+    fast = client and state != "absent" and _number(power, "HiberbootEnabled") == 1 and enabled == 1
     files = (memory.texts("PagingFiles") or ()) if memory is not None else ()
-    return Hibernation(_hibernated(guest), fast, ", ".join(files)[:200])
+    return Hibernation(state, fast, ", ".join(files)[:200])
 
 
 def _hibernated(guest: WindowsGuest) -> Literal["hibernated", "resumed", "empty", "absent"]:

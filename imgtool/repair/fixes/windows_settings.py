@@ -8,13 +8,14 @@ from imgtool.repair.windows_drivers import SOFTWARE, SYSTEM, dword, service_key,
 from imgtool.text import Text
 
 POLICY = "Policies\\Microsoft\\Windows NT\\Terminal Services"
-RULE = "v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort={}|App=System|Name=Remote Desktop (imgtool)|"
+RULE = "v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort={}|Name=Remote Desktop (imgtool)|"
 
 
 @fix("windows.remote-desktop")
 def let_people_in(work: Work) -> None:
     """Connections on, the service startable, a firewall rule for the port."""
-    from imgtool.guest.windows.settings import FIREWALL, TERMINAL_SERVER, read_remote_desktop
+    from imgtool.guest.windows.firewall import FIREWALL
+    from imgtool.guest.windows.remote_desktop import TERMINAL_SERVER, read_remote_desktop
 
     guest, draft = work.image.windows, work.draft
     found, here = read_remote_desktop(guest), guest.control_set.path
