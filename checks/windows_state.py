@@ -36,10 +36,9 @@ def volume(image: Image) -> Iterator[Outcome]:
     A hibernated Windows (hiberfil.sys begins with HIBR) takes up a memory that belongs to other hardware, and
     its volume must not be written to: an error. With fast start-up, which clients have since Windows 8, every
     shutdown is such a hibernation of the kernel: a warning. Registry hives whose sequence numbers differ were
-    being written when the copy was
-    made (a snapshot of a running system, ref 07): what their logs hold is missing from what is judged here;
-    Windows replays them at its next start. The NTFS dirty flag is disk.filesystem.clean's, BitLocker
-    disk.encrypted's.
+    being written when the copy was made (a snapshot of a running system, ref 07). What their logs hold is
+    counted in here, as Windows does at its next start; where the logs can't be read, all that the hive would
+    tell is unknown. The NTFS dirty flag is disk.filesystem.clean's, BitLocker disk.encrypted's.
 
     Evidence: the file's signature, the value, the hive. Example: `hiberfil.sys: HIBR`. The fix is `powercfg
     /hibernate off` and a full shutdown.
@@ -73,13 +72,14 @@ def volume(image: Image) -> Iterator[Outcome]:
     if guest.dirty_hives:
         yield broken(
             Text(
-                "The registry was being written when the image was made; its last changes are in logs that"
-                " are not"
-                " replayed yet.",
-                "制作镜像时注册表正在写入；最后的更改仍在尚未回放的日志中。",
+                "The registry was being written when the image was made: this is a copy of a running system."
+                " Its last changes are in logs, which the next start replays; they are counted in here.",
+                "制作镜像时注册表正在写入，即镜像复制自运行中的系统；最后的更改位于日志中，下次启动时回放，"
+                "此处的判断已包含这些更改。",
             ),
             *guest.dirty_hives,
             severity=Severity.WARNING,
+            fixable=False,
             remedy=Text(
                 "Shut the source down (`shutdown /s /t 0`) and export the disk again; a start of the image"
                 " replays the"

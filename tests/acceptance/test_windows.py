@@ -29,7 +29,9 @@ DAMAGED = {
     "2012r2/software-truncated": 3,
     "2012r2/hive-cyclic": 3,
     "2012r2/hive-huge-cell": 3,
-    "2012r2/hive-many-subkeys": 0,
+    "2012r2/hive-many-subkeys": 3,
+    "2012r2/hive-one-key-many-times": 3,
+    "2012r2/hive-log-unreadable": 3,
     "2012r2/values-of-other-types": 1,
     "2012r2/no-control-set": 3,
 }

@@ -23,7 +23,6 @@ DEVICE, PATH, DESCRIPTION = "11000001", "12000002", "12000004"
 OS_DEVICE, SYSTEM_ROOT = "21000001", "22000002"
 DEFAULT_OBJECT, DISPLAY_ORDER, RESUME_OBJECT = "23000003", "24000001", "23000006"
 TEST_SIGNING, NO_INTEGRITY_CHECKS, SAFE_BOOT = "16000049", "16000048", "25000080"
-MOST_OBJECTS = 1_000
 GUID = re.compile(r"\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}", re.IGNORECASE)
 
 BOOT_DEVICE, PARTITION, LOCATE = 5, 6, 8
@@ -96,9 +95,7 @@ def read_bcd(hive: Hive) -> BootConfiguration:
         key = manager.key(f"Elements\\{DISPLAY_ORDER}")
         order = tuple(it.lower() for it in (key.texts("Element") or ())) if key is not None else ()
     loaders = []
-    for number, key in enumerate(objects.keys() if objects is not None else ()):
-        if number >= MOST_OBJECTS:
-            break
+    for key in objects.keys() if objects is not None else ():
         description = key.key("Description")
         if description is not None and description.number("Type") == WINDOWS_LOADER:
             loaders.append(_loader(key))

@@ -9,7 +9,7 @@ from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import open_filesystem
 from imgtool.guest.tree import Tree
 from imgtool.guest.windows.bcd import BootConfiguration, read_bcd
-from imgtool.guest.windows.registry import Hive
+from imgtool.guest.windows.registry import open_hive
 from imgtool.lazy import fact
 from imgtool.text import Text
 
@@ -104,11 +104,11 @@ class WindowsBoot:
             raise CannotRead(
                 Text(en=f"The active partition has no {BIOS_STORE}.", zh=f"活动分区上没有 {BIOS_STORE}。")
             )
-        return read_bcd(Hive(store.tree.open(store.path), store.path))
+        return read_bcd(open_hive(store.tree, store.path))
 
     def read(self, store: Store) -> BootConfiguration:
         """Another BCD. Raises CannotRead."""
-        return read_bcd(Hive(store.tree.open(store.path), store.path))
+        return read_bcd(open_hive(store.tree, store.path))
 
     def _tree(self, volume: Volume) -> Tree:
         if volume is self._guest.root.volume:

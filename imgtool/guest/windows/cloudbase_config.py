@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-MOST_LINES = 20_000
+MOST_MISTAKES = 16
 DEFAULT = "DEFAULT"
 
 Encoding = Literal["text", "utf-8 with byte order mark", "utf-16"]
@@ -88,17 +88,17 @@ def read_config(data: bytes) -> Config:
         encoding, text = "utf-16", data.decode("utf-16-le", "replace")
     else:
         text = data.decode("utf-8", "replace")
-    settings: dict[tuple[str, str], Setting] = {}
+    lines: dict[tuple[str, str], tuple[int, list[str]]] = {}
     mistakes: list[tuple[int, str]] = []
     section, last = "", None
-    for number, raw in enumerate(text.splitlines()[:MOST_LINES], 1):
+    for number, raw in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         line = raw.rstrip()
         if not line:
             last = None
             continue
         if line[0] in " \t":
             if last is not None:
-                settings[last] = Setting(f"{settings[last].value}\n{line.strip()}", settings[last].line)
+                lines[last][1].append(line.strip())
             elif line.strip():
                 mistakes.append((number, line.strip()[:120]))
             continue
@@ -115,8 +115,9 @@ def read_config(data: bytes) -> Config:
             last = None
             continue
         last = (section, line[:at].strip())
-        settings[last] = Setting(_unquoted(line[at + 1 :].strip()), number)
-    return Config(encoding, settings, tuple(mistakes[:16]))
+        lines[last] = number, [_unquoted(line[at + 1 :].strip())]
+    settings = {name: Setting("\n".join(parts), line) for name, (line, parts) in lines.items()}
+    return Config(encoding, settings, tuple(mistakes[:MOST_MISTAKES]))
 
 
 def _unquoted(value: str) -> str:

@@ -26,7 +26,6 @@ PLACES = (f"/Program Files/{FOLDER}", f"/Program Files (x86)/{FOLDER}")
 CONFIG = "conf/cloudbase-init.conf"
 STATE_KEYS = ("Cloudbase Solutions\\Cloudbase-Init", "Wow6432Node\\Cloudbase Solutions\\Cloudbase-Init")
 DONE, NEXT_BOOT = 1, 2
-MOST_INSTANCES = 1_000
 NEEDED = (
     "bin/OpenStackService.exe",
     "Python/python.exe",
@@ -107,9 +106,7 @@ class CloudbaseInit:
             if top is None:
                 continue
             found += _states(top, "")
-            for number, key in enumerate(top.keys()):
-                if number >= MOST_INSTANCES:
-                    break
+            for key in top.keys():  # noqa: SIM118 - a method
                 if key.name.lower() != "plugins":
                     found += _states(key, key.name)
         return tuple(found)

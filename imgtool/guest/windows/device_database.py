@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 CRITICAL = "Control\\CriticalDeviceDatabase"
 DEVICE_IDS = "DeviceIds\\PCI"
-MOST_BINDINGS = 256
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def read_device_database(guest: WindowsGuest) -> DeviceDatabase:
         later = guest.drivers.key("DriverDatabase")
         if later is not None:
             found += _bindings(later, "DRIVERS\\DriverDatabase", boot=False)
-    return DeviceDatabase("DriverDatabase", tuple(found[:MOST_BINDINGS]))
+    return DeviceDatabase("DriverDatabase", tuple(found))
 
 
 def _critical(control_set: Key) -> list[Binding]:
@@ -102,7 +101,7 @@ def _bindings(database: Key, name: str, *, boot: bool) -> list[Binding]:
     ids = database.key(DEVICE_IDS)
     found: list[Binding] = []
     for key in ids.keys() if ids is not None else ():
-        if not _of_virtio(key.name) or len(found) >= MOST_BINDINGS:
+        if not _of_virtio(key.name):
             continue
         where = f"{name}\\{DEVICE_IDS}\\{key.name}"
         for inf in key.values():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import LinkLoop, NotInGuest
-from imgtool.guest.windows.registry import Hive, Key, damaged_hive
+from imgtool.guest.windows.hive_file import damaged_hive
+from imgtool.guest.windows.registry import Hive, Key, open_hive
 from imgtool.lazy import fact
 from imgtool.text import Text
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 CONFIG = "/Windows/System32/config"
 HIVES = ("SYSTEM", "SOFTWARE", "DRIVERS")
-LOG_ENDS = (".LOG1", ".LOG2", ".LOG")
 SYSTEM32 = "/Windows/System32"
 
 
@@ -66,10 +66,16 @@ class WindowsGuest:
         if number is None and select is not None:
             number = select.number("Current")
         if number is None:
-            raise damaged_hive(self.system.path, "Select has no number in Default or Current")
+            raise damaged_hive(
+                self.system.path,
+                "Select has no number in Default or Current",
+                "Select 的 Default 与 Current 中没有数字",
+            )
         if self.system.key(f"ControlSet{number:03}") is None:
             raise damaged_hive(
-                self.system.path, f"Select says {number}, but there is no ControlSet{number:03}"
+                self.system.path,
+                f"Select says {number}, but there is no ControlSet{number:03}",
+                f"Select 记录为 {number}，但没有 ControlSet{number:03}",
             )
         return number
 
@@ -78,13 +84,17 @@ class WindowsGuest:
         """What Windows calls CurrentControlSet. Raises CannotRead."""
         found = self.system.key(f"ControlSet{self.control_set_number:03}")
         if found is None:
-            raise damaged_hive(self.system.path, "the current control set is gone")
+            raise damaged_hive(self.system.path, "the current control set is gone", "当前控制集不存在")
         return found
 
     @fact
     def dirty_hives(self) -> tuple[str, ...]:
-        """The hives that were not written out when the image was made, each with the logs that are there."""
-        return tuple(self._dirty_hives())
+        """The hives that were not written out when the image was made, with what their logs gave."""
+        return tuple(
+            f"{hive.path}: not written out; {hive.replayed.words}"
+            for hive in (self.system, self.software)
+            if hive.replayed is not None
+        )
 
     @fact
     def release(self) -> Release:
@@ -151,7 +161,7 @@ class WindowsGuest:
     def _hive(self, name: str) -> Hive:
         path = f"{CONFIG}/{name}"
         try:
-            return Hive(self.tree.open(path), path)
+            return open_hive(self.tree, path)
         except (NotInGuest, LinkLoop) as error:
             raise CannotRead(
                 Text(
@@ -159,16 +169,3 @@ class WindowsGuest:
                     zh=f"缺少注册表配置单元 {path}。",
                 )
             ) from error
-
-    def _dirty_hives(self) -> list[str]:
-        found = []
-        for name, hive in (("SYSTEM", self.system), ("SOFTWARE", self.software)):
-            if hive.dirty:
-                logs = [
-                    name + end
-                    for end in LOG_ENDS
-                    if self.tree.is_file(f"{CONFIG}/{name}{end}")
-                    and self.tree.stat(f"{CONFIG}/{name}{end}").size
-                ]
-                found.append(f"{hive.path}: not written out; logs: {', '.join(logs) or 'none'}")
-        return found

@@ -15,7 +15,6 @@ IN_PLACE = (0x50, 0x70, 0x80)
 """CurrentState of a package whose content is in place: superseded by a later one that has it as well,
 installed,
 permanent (0x40: staged; 0x60: install pending)."""
-MOST_PROGRAMS = 5_000
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,7 @@ def read_programs(software: Hive) -> tuple[Program, ...]:
 def _programs(software: Hive) -> Iterator[Program]:
     for path, of_32_bits in TREES:
         top = software.key(path)
-        for number, key in enumerate(top.keys() if top is not None else ()):
-            if number >= MOST_PROGRAMS:
-                break
+        for key in top.keys() if top is not None else ():
             name = key.text("DisplayName")
             if name:
                 yield Program(

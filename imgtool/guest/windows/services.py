@@ -12,7 +12,6 @@ BOOT, SYSTEM, AUTO, DEMAND, DISABLED = range(5)
 START_WORDS = ("boot", "system", "auto", "demand", "disabled")
 """What `sc.exe config NAME start=` calls them."""
 KERNEL_DRIVER, FILE_SYSTEM_DRIVER = 1, 2
-MOST_SERVICES = 20_000
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,6 @@ def read_services(control_set: Key) -> dict[str, Service]:
     top = control_set.key("Services")
     found: dict[str, Service] = {}
     for key in top.keys() if top is not None else ():
-        if len(found) >= MOST_SERVICES:
-            break
         found[key.name.lower()] = read_service(key)
     return found
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -100,13 +102,27 @@ def test_a_value_of_another_type_is_none_and_not_a_guess(small: bytes) -> None:
     assert select.number("absent") is None
 
 
-def test_a_hive_that_windows_was_writing_is_dirty(tmp_path: Path) -> None:
-    path = tmp_path / "SYSTEM"
-    hive.make_hive(path, KEYS)
-    assert not opened(path.read_bytes()).dirty
-    hive.mark_dirty(path)
-    assert opened(path.read_bytes()).dirty
-    assert key(path.read_bytes(), "Select").number("Current") == 2
+def test_libregf_reads_the_same_of_a_whole_hive(whole: bytes) -> None:
+    import pyregf
+
+    other = pyregf.file()
+    other.open_file_object(io.BytesIO(whole))
+    assert list(everything(opened(whole).root)) == list(everything_by_libregf(other.get_root_key(), ""))
+    other.close()
+
+
+def everything(top: Key) -> Iterator[tuple[str, str, int, bytes]]:
+    for name in sorted(top.values()):
+        yield top.path, name, top.type_of(name) or 0, top.data(name) or b""
+    for below in top.keys():  # noqa: SIM118 - a method
+        yield from everything(below)
+
+
+def everything_by_libregf(top: Any, path: str) -> Iterator[tuple[str, str, int, bytes]]:
+    for value in sorted(top.values, key=lambda it: it.name or ""):
+        yield path, value.name or "", value.type, value.data or b""
+    for below in top.sub_keys:
+        yield from everything_by_libregf(below, f"{path}\\{below.name}".lstrip("\\"))
 
 
 @pytest.mark.parametrize("data", [b"", b"regf", bytes(8192), b"hbin" + bytes(8192)])
