@@ -27,6 +27,9 @@ MOST_ARCHIVES = 100
 
 _MODULE = re.compile(r"(?:usr/)?lib/modules/([^/]+)/(?:.*/)?([^/]+)\.ko(?:\.(?:xz|zst|gz|bz2))?")
 _OLD_MODULE = re.compile(r"lib/([^/]+)\.ko")  # mkinitrd of RHEL 5 keeps them without a version
+_SETTINGS = re.compile(
+    r"(?:etc|run|usr/lib|lib)/modprobe\.d/[^/]+\.conf|etc/modprobe\.conf|conf/modules|.*-imgtool-virtio\.sh"
+)
 _BUILTIN = re.compile(r"(?:usr/)?lib/modules/([^/]+)/modules\.builtin")
 
 
@@ -45,13 +48,15 @@ class Initramfs:
     """The members of one initramfs, or of several that the boot loader loads one behind the other.
 
     builtin: the text of modules.builtin by kernel version. tail: the offset of bytes behind the last archive
-    that are no archive; None where there are none. kept: the data of the members that were asked for.
+    that are no archive; None where there are none. settings: the data of what says which modules to load, and
+    which not to. kept: the data of the members that were asked for.
     """
 
     members: dict[str, cpio.Member]
     archives: tuple[Archive, ...] = ()
     builtin: dict[str, str] | None = None
     tail: int | None = None
+    settings: Mapping[str, bytes] = field(default_factory=dict)
     kept: Mapping[str, bytes] = field(default_factory=dict)
 
     @cached_property
@@ -148,6 +153,7 @@ def together(parts: Iterable[Initramfs]) -> Initramfs:
         archives=tuple(archive for part in parts for archive in part.archives),
         builtin={version: text for part in parts for version, text in (part.builtin or {}).items()},
         tail=next((part.tail for part in parts if part.tail is not None), None),
+        settings={name: data for part in parts for name, data in part.settings.items()},
     )
 
 
@@ -164,6 +170,7 @@ class _Reading:
         self.members: dict[str, cpio.Member] = {}
         self.archives: list[Archive] = []
         self.builtin: dict[str, str] = {}
+        self.settings: dict[str, bytes] = {}
         self.tail: int | None = None
 
     def run(self) -> None:
@@ -192,7 +199,7 @@ class _Reading:
             raise CannotRead(Text(en="It holds no archive.", zh="其中没有任何归档。"))
 
     def _archive(self, name: str) -> None:
-        reader = cpio.Reader(keep=lambda name: name in self.keep or _BUILTIN.fullmatch(name) is not None)
+        reader = cpio.Reader(keep=self._is_kept)
         offset = self.source.offset
         try:
             if name:
@@ -203,6 +210,9 @@ class _Reading:
             reader.finish()
         finally:
             self._add(reader, offset, name)
+
+    def _is_kept(self, name: str) -> bool:
+        return name in self.keep or bool(_BUILTIN.fullmatch(name) or _SETTINGS.fullmatch(name))
 
     def _plain(self, reader: cpio.Reader) -> None:
         while not reader.trailers and (piece := self.source.piece()):
@@ -215,12 +225,16 @@ class _Reading:
         self.archives.append(Archive(offset, name, len(reader.members)))
         self.kept.update((name, data) for name, data in reader.kept.items() if name in self.keep)
         for path, data in reader.kept.items():
+            if _SETTINGS.fullmatch(path):
+                self.settings[path] = data
             found = _BUILTIN.fullmatch(path)
             if found:
                 self.builtin[found[1]] = data.decode("utf-8", "replace")
 
     def result(self) -> Initramfs:
-        return Initramfs(self.members, tuple(self.archives), self.builtin, self.tail, self.kept)
+        return Initramfs(
+            self.members, tuple(self.archives), self.builtin, self.tail, self.settings, self.kept
+        )
 
 
 def _early(member: str) -> bool:

@@ -11,7 +11,7 @@ from imgtool.rehearsal.watch import Sighting
 from imgtool.rules import Finding, Rule, Severity, Status
 from imgtool.text import Text
 
-_VIRTIO = ("linux.virtio.initramfs", "linux.virtio.kernel")
+_VIRTIO = ("linux.virtio.initramfs", "linux.virtio.kernel", "linux.virtio.loading")
 
 
 class Naming:

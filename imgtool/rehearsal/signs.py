@@ -14,10 +14,17 @@ from typing import Literal
 from imgtool.text import Text
 
 Weight = Literal["end", "hint", "fault"]
-BOOT_RULES = ("linux.kernel", "linux.virtio.initramfs", "linux.virtio.kernel", "linux.bootloader.root")
+BOOT_RULES = (
+    "linux.kernel",
+    "linux.virtio.initramfs",
+    "linux.virtio.kernel",
+    "linux.virtio.loading",
+    "linux.bootloader.root",
+)
 ROOT_RULES = (
     "linux.virtio.initramfs",
     "linux.virtio.kernel",
+    "linux.virtio.loading",
     "linux.bootloader.root",
     "linux.kernel",
     "disk.other-disks",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -19,6 +19,7 @@ from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.guest.initramfs import Initramfs
+    from imgtool.repair.draft import Draft
 
 ALIGNMENT = 4
 TRAILER = "TRAILER!!!"
@@ -74,6 +75,20 @@ def addition(made: bytes, stream: BinaryIO, size: int, listed: Initramfs) -> Add
         return Addition(_end_of_lz4(stream, last.offset, size), b"".join(_lz4_blocks(made)))
     end = size if listed.tail is None else listed.tail
     return Addition(end, bytes(-end % ALIGNMENT) + made)
+
+
+def put_behind(draft: Draft, path: str, listed: Initramfs, members: Sequence[Member]) -> None:
+    """Put an archive of these members behind the initramfs at a path of the guest. Raises CannotRead,
+    CannotMend."""
+    tree = draft.tree
+    with tree.open(path) as stream:
+        size = tree.stat(path).size
+        added = addition(archive(members), stream, size, listed)
+    if added.keep == size:
+        draft.append(path, added.content, tuple(it.name for it in members if it.content is not None))
+    else:  # bytes that the kernel would stumble over lie behind the last archive
+        whole = tree.read(path, limit=size)[: added.keep] + added.content
+        draft.replace(path, whole)
 
 
 def _lz4_blocks(data: bytes) -> Iterable[bytes]:

@@ -10,7 +10,7 @@ from imgtool.checks import virtio as rules
 from imgtool.guest.compression import Budget
 from imgtool.guest.initramfs import MOST_BYTES, Initramfs, read_initramfs
 from imgtool.repair.guest_code import require_same_machine
-from imgtool.repair.initramfs_archive import Member, addition, archive
+from imgtool.repair.initramfs_archive import Member, put_behind
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.text import Text
 
@@ -85,17 +85,7 @@ def _add(work: Work, kernel: Kernel, wanted: tuple[str, ...]) -> None:
                 zh=f"客户机中没有内核 {kernel.version} 的模块。",
             )
         )
-    members = list(_members(guest, kernel, listed, names))
-    made = archive(_with_folders(members, listed))
-    with guest.tree.open(path) as stream:
-        size = guest.tree.stat(path).size
-        added = addition(made, stream, size, listed)
-    holds = tuple(member.name for member in members)
-    if added.keep == size:
-        draft.append(path, added.content, holds)
-    else:  # bytes that the kernel would stumble over lie behind the last archive
-        whole = guest.tree.read(path, limit=size)[: added.keep] + added.content
-        draft.replace(path, whole)
+    put_behind(draft, path, listed, list(_with_folders(_members(guest, kernel, listed, names), listed)))
 
 
 def _of(modules: KernelModules, names: Iterable[str]) -> list[str]:
