@@ -37,6 +37,11 @@ def other_disks(image: Image) -> Iterator[Outcome]:
     mounted. An md mirror with a member missing starts, degraded, hence a warning. Of a data disk everything
     is a warning: the others may be migrated as well.
 
+    A Windows that has its page file, its profiles or services that start by themselves on the drive letter of
+    a partition that is not here (HKLM\\SYSTEM\\MountedDevices) starts without them: a warning. So is a letter
+    of its own volume that it keeps for another partition, as after cloning onto a disk with another
+    signature: it then comes up as another drive.
+
     Evidence: the group, array or filesystem, what is missing and what lies on it. Example: `volume group vg0
     lacks pv1 (/dev/sdb1)`. The fix is to move the data onto this disk on the source (`pvmove`, `mdadm`,
     `btrfs device remove`) and to export it again.
@@ -47,6 +52,7 @@ def other_disks(image: Image) -> Iterator[Outcome]:
         *_arrays(disk),
         *_dynamic(disk),
         *_filesystems(disk),
+        *_drives(image),
     ]
     yield from map(_of_data_disk, found) if image.target == "data-disk" else found
     if not found:
@@ -54,6 +60,15 @@ def other_disks(image: Image) -> Iterator[Outcome]:
         yield kept(
             Text("Everything on this disk lies on this disk alone.", "磁盘内容不依赖其他磁盘。"), *seen
         )
+
+
+def _drives(image: Image) -> Iterator[Outcome]:
+    """What a Windows keeps letters for that are not of this disk."""
+    if image.target == "data-disk" or image.family != "windows":
+        return
+    from imgtool.checks.windows_drives import letters
+
+    yield from letters(image.windows)
 
 
 def _of_data_disk(outcome: Outcome) -> Outcome:

@@ -286,9 +286,7 @@ def _edit(init: CloudbaseInit, what: str, what_zh: str) -> Text:
 
 def _config_file(init: CloudbaseInit) -> str:
     """The file that the service reads, as Windows writes it."""
-    from imgtool.guest.windows.cloudbase_init import windows_path
-
-    return windows_path(init.config_path)
+    return init.as_windows(init.config_path)
 
 
 def _named(wrong: list[Difference], severity: Severity) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ _NAMES: Mapping[str, Text] = {
     "language": Text("Language", "语言"),
     "time_zone": Text("Time zone", "时区"),
     "boot_entry": Text("Boot entry", "启动条目"),
+    "drive_letters": Text("Drive letters", "盘符"),
     "virtio": Text("virtio drivers", "virtio 驱动"),
     "cloudbase_init": Text("cloudbase-init", "cloudbase-init"),
     "remote_desktop": Text("Remote Desktop", "远程桌面"),
@@ -47,6 +49,7 @@ _NAMES: Mapping[str, Text] = {
 SHOWN_UPDATES = 12
 _NOT_INSTALLED = Text("not installed", "未安装")
 _NO_TABLE = Text("none", "无")
+_OTHER_DISK = Text("another disk", "其他磁盘")
 
 
 def layout(
@@ -88,7 +91,7 @@ def _values(facts: Mapping[str, Any], language: Language) -> Iterator[tuple[str,
     yield "import_os", _spaced(system["import_os_type"], system["import_os_version"])
     yield "arch", system["arch"] or ""
     windows = facts.get("windows") or {}
-    yield "root", linux.get("root") or windows.get("root") or ""
+    yield "root", _volume_name(linux.get("root") or windows.get("root") or "", language)
     yield "hostname", linux.get("hostname") or windows.get("hostname") or ""
     yield "boot_loader", linux.get("boot_loader") or ""
     yield "default_kernel", linux.get("default_kernel") or ""
@@ -114,6 +117,7 @@ def _windows(windows: Mapping[str, Any], language: Language) -> Iterator[tuple[s
     yield "time_zone", _spaced(windows.get("time_zone"), "(RTC: UTC)" if windows.get("rtc_utc") else "")
     boot = windows.get("boot") or {}
     yield "boot_entry", _spaced(boot.get("loader"), f"({boot['device']})" if boot.get("device") else "")
+    yield "drive_letters", ", ".join(_letter(it, language) for it in windows.get("drive_letters") or ())
     drivers = [it for it in windows.get("virtio") or () if it["start"]]
     yield (
         "virtio",
@@ -128,10 +132,32 @@ def _windows(windows: Mapping[str, Any], language: Language) -> Iterator[tuple[s
     services = windows.get("services") or ()
     running = sum(1 for it in services if it["start"] in ("boot", "system", "auto"))
     yield "services", f"{len(services)} ({running} boot/system/auto)" if services else ""
-    yield "programs", ", ".join(_spaced(it["name"], it["version"]) for it in windows.get("programs") or ())
+    yield "programs", ", ".join(_program(it) for it in windows.get("programs") or ())
     updates = windows.get("updates") or ()
     older = f"{len(updates) - SHOWN_UPDATES} + " if len(updates) > SHOWN_UPDATES else ""
     yield "updates", older + ", ".join(updates[-SHOWN_UPDATES:])
+
+
+def _letter(row: Mapping[str, Any], language: Language) -> str:
+    """What a drive letter stands for: a partition of this disk, of another, or a drive."""
+    if row["partition"] is not None:
+        return f"{row['letter']}: {_volume_name('partition {partition}'.format(**row), language)}"
+    if row["kind"] in ("mbr", "gpt"):
+        where = _OTHER_DISK.say(language)
+        return f"{row['letter']}: {where} ({row['disk_signature'] or row['partition_guid']})"
+    device = (row["path"] or "").removeprefix("\\??\\").removeprefix("_??_").split("{")[0]
+    return f"{row['letter']}: {device.split('#')[0] + ' ' + device.split('#')[1] if '#' in device else '?'}"
+
+
+def _volume_name(name: str, language: Language) -> str:
+    """The name of a volume: "partition 2", or in Chinese."""
+    return re.sub(r"\bpartition (\d+)", r"分区 \1", name) if language == "zh" else name
+
+
+def _program(row: Mapping[str, Any]) -> str:
+    """Name and version; many names have the version already."""
+    name, version = row["name"], row["version"] or ""
+    return name if version in name.split() else _spaced(name, version)
 
 
 def _spaced(*words: str | None) -> str:

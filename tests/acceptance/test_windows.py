@@ -22,7 +22,11 @@ from imgtool.rules import Status, discover
 pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).parents[2] / "docs"
-STILL_GOOD = ("2016/one-partition", "2008r2/sha1-driver", "2016/config-reordered")
+STILL_GOOD = (
+    "2016/one-partition",
+    "2008r2/sha1-driver",
+    "2016/config-reordered",
+)
 # What `imgtool check` ends with: 1 a finding, 3 can't be judged. None has more than the fault itself says.
 DAMAGED = {
     "2012r2/hive-truncated": 3,

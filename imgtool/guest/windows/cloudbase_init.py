@@ -57,7 +57,11 @@ class CloudbaseInit:
     @property
     def windows_folder(self) -> str:
         """The folder as Windows writes it."""
-        return windows_path(self.folder or PLACES[0])
+        return self.as_windows(self.folder or PLACES[0])
+
+    def as_windows(self, path: str) -> str:
+        """A path of the tree as this Windows writes it."""
+        return windows_path(path, self._guest.system_drive)
 
     @fact
     def version(self) -> str:
@@ -89,7 +93,7 @@ class CloudbaseInit:
         """The configuration that the service names, else the installer's."""
         command = self.service.image_path if self.service is not None else ""
         named = re.search(r'--config-file[= ]+("[^"]+"|\S+)', command)
-        path = guest_path(named[1]) if named else None
+        path = guest_path(named[1], self._guest.system_drive) if named else None
         return path or f"{self.folder or PLACES[0]}/{CONFIG}"
 
     @fact
@@ -112,9 +116,9 @@ class CloudbaseInit:
         return tuple(found)
 
 
-def windows_path(path: str) -> str:
-    """A path of the tree as Windows writes it, on drive C."""
-    return "C:" + path.replace("/", "\\")
+def windows_path(path: str, drive: str = "C") -> str:
+    """A path of the tree as Windows writes it, on its own drive."""
+    return f"{drive}:" + path.replace("/", "\\")
 
 
 def read_cloudbase_init(guest: WindowsGuest) -> CloudbaseInit:
@@ -122,7 +126,7 @@ def read_cloudbase_init(guest: WindowsGuest) -> CloudbaseInit:
     service = guest.services.get(SERVICE)
     places = list(PLACES)
     if service is not None and service.image_path:
-        program = guest_path(program_of(service.image_path))
+        program = guest_path(program_of(service.image_path), guest.system_drive)
         if program is not None and program.lower().endswith("/bin/openstackservice.exe"):
             places.insert(0, program[: -len("/bin/OpenStackService.exe")])
     folder = next((place for place in places if guest.tree.is_dir(place)), None)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imgtool.errors import CannotRead
 from imgtool.guest.windows import settings
-from imgtool.guest.windows.mounted_devices import read_drive_letters
 from imgtool.guest.windows.remote_desktop import read_remote_desktop
+from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.facts import Unread
+    from imgtool.guest.windows.bcd import BootConfiguration
     from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.profiles import Profile
 
@@ -78,7 +80,7 @@ def windows_facts(guest: WindowsGuest, unread: Unread) -> Facts:
 
 
 def _boot(guest: WindowsGuest) -> Facts:
-    loader = guest.boot.configuration.default_loader
+    loader = _configuration(guest).default_loader
     return {
         "entry": loader.id if loader else None,
         "description": loader.description if loader else None,
@@ -87,9 +89,26 @@ def _boot(guest: WindowsGuest) -> Facts:
     }
 
 
+def _configuration(guest: WindowsGuest) -> BootConfiguration:
+    """What the boot manager reads: the BCD for UEFI of a GPT disk, else that of the active partition."""
+    from imgtool.guest.windows.boot import UEFI_STORE
+
+    if guest.disk.table.kind != "gpt":
+        return guest.boot.configuration
+    store = next((it for it in guest.boot.other_stores if it.path == UEFI_STORE), None)
+    if store is None:
+        raise CannotRead(
+            Text(
+                f"No partition of this GPT disk has {UEFI_STORE}, or it can't be read.",
+                f"此 GPT 磁盘的分区上没有 {UEFI_STORE}，或无法读取。",
+            )
+        )
+    return guest.boot.read(store)
+
+
 def _drive_letters(guest: WindowsGuest) -> list[Facts]:
     rows = []
-    for letter, device in read_drive_letters(guest.system).items():
+    for letter, device in guest.drive_letters.items():
         partition = device.partition_on(guest.disk)
         rows.append(
             {

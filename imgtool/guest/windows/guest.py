@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import LinkLoop, NotInGuest
 from imgtool.guest.windows.hive_file import damaged_hive
+from imgtool.guest.windows.paths import drive_of
 from imgtool.guest.windows.registry import Hive, Key, open_hive
 from imgtool.lazy import fact
 from imgtool.text import Text
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from imgtool.guest.windows.boot import WindowsBoot
     from imgtool.guest.windows.cloudbase_init import CloudbaseInit
     from imgtool.guest.windows.device_database import DeviceDatabase
+    from imgtool.guest.windows.mounted_devices import MountedDevice
     from imgtool.guest.windows.programs import Program, Rollup, Update
     from imgtool.guest.windows.releases import Release
     from imgtool.guest.windows.services import Service
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 CONFIG = "/Windows/System32/config"
 HIVES = ("SYSTEM", "SOFTWARE", "DRIVERS")
 SYSTEM32 = "/Windows/System32"
+VERSION_KEY = "Microsoft\\Windows NT\\CurrentVersion"
 
 
 class WindowsGuest:
@@ -37,7 +40,7 @@ class WindowsGuest:
 
     @property
     def tree(self) -> Tree:
-        """The files of the system's volume, which is its drive C; names in any case."""
+        """The files of the system's volume; names in any case."""
         return self.root.tree
 
     @fact
@@ -88,6 +91,30 @@ class WindowsGuest:
         return found
 
     @fact
+    def drive_letters(self) -> dict[str, MountedDevice]:
+        """What each letter stands for; the next start gives them so."""
+        from imgtool.guest.windows.mounted_devices import read_drive_letters
+
+        return read_drive_letters(self.system)
+
+    @fact
+    def system_drive(self) -> str:
+        """The letter of the volume that Windows is on, as when it last ran; C where nothing says it."""
+        return self._system_drive()
+
+    def _system_drive(self) -> str:
+        try:
+            key = self.software.key(VERSION_KEY)
+            said = drive_of(key.text("SystemRoot") or "") if key is not None else ""
+        except CannotRead:
+            said = ""
+        if said:
+            return said
+        own = self.root.volume.partition
+        mounted = ((letter, it.partition_on(self.disk)) for letter, it in self.drive_letters.items())
+        return next((letter for letter, it in mounted if it is not None and it == own), "C")
+
+    @fact
     def dirty_hives(self) -> tuple[str, ...]:
         """The hives that were not written out when the image was made, with what their logs gave."""
         return tuple(
@@ -108,7 +135,7 @@ class WindowsGuest:
         """Services and drivers of the current control set, by lower-case name."""
         from imgtool.guest.windows.services import read_services
 
-        return read_services(self.control_set)
+        return read_services(self.control_set, self.system_drive)
 
     @fact
     def devices(self) -> DeviceDatabase:

@@ -40,6 +40,15 @@ class MountedDevice:
     partition_guid: str = ""
     path: str = ""
 
+    @property
+    def words(self) -> str:
+        """In one line, for evidence."""
+        if self.kind == "mbr":
+            return f"partition at byte {self.offset} of MBR disk {self.signature}"
+        if self.kind == "gpt":
+            return f"GPT partition {self.partition_guid}"
+        return self.path or "nothing known"
+
     def partition_on(self, disk: Disk) -> Partition | None:
         """The partition of this disk that it names; None where it names none of it."""
         table = disk.table

@@ -7,26 +7,35 @@ import re
 SYSTEM_ROOT = "/Windows"
 
 
-def guest_path(path: str) -> str | None:
+def guest_path(path: str, drive: str = "C") -> str | None:
     """`\\SystemRoot\\system32\\x.sys`, `%SystemRoot%\\x`, `\\??\\C:\\x`, `C:\\x` and `system32\\x` lead to
-    one place; None for an empty path and for one on another drive or on the network."""
+    one place; None for an empty path and for one on another drive or on the network.
+
+    drive: the letter of the volume that Windows is on.
+    """
     path = path.strip().strip('"').replace("/", "\\")
     path = re.sub(r"^\\\?\?\\|^\\\\[?.]\\", "", path)
     if not path or path.startswith("\\\\"):
         return None
     for name in (r"\\systemroot(?=\\)", r"%systemroot%", r"%windir%"):
         path = re.sub(rf"^{name}", lambda _: SYSTEM_ROOT.replace("/", "\\"), path, flags=re.IGNORECASE)
-    path = re.sub(r"^%systemdrive%", "C:", path, flags=re.IGNORECASE)
-    path = re.sub(r"^%programfiles%", r"C:\\Program Files", path, flags=re.IGNORECASE)
-    path = re.sub(r"^%programfiles\(x86\)%", r"C:\\Program Files (x86)", path, flags=re.IGNORECASE)
-    drive = re.match(r"([A-Za-z]):", path)
-    if drive:
-        if drive[1].upper() != "C":
+    path = re.sub(r"^%systemdrive%", f"{drive}:", path, flags=re.IGNORECASE)
+    path = re.sub(r"^%programfiles%", r"\\Program Files", path, flags=re.IGNORECASE)
+    path = re.sub(r"^%programfiles\(x86\)%", r"\\Program Files (x86)", path, flags=re.IGNORECASE)
+    letter = drive_of(path)
+    if letter:
+        if letter != drive:
             return None
         path = path[2:]
     elif not path.startswith("\\"):
         path = rf"\Windows\{path}"  # Windows resolves a driver's relative path against its own folder
     return path.replace("\\", "/")
+
+
+def drive_of(path: str) -> str:
+    """The letter that a path begins with, in upper case; "" where it begins with none."""
+    found = re.match(r"(?:\\\?\?\\|\\\\[?.]\\)?([A-Za-z]):", path.strip().strip('"'))
+    return found[1].upper() if found else ""
 
 
 def program_of(command: str) -> str:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgtool.errors import CannotRead
+from imgtool.guest.windows.guest import VERSION_KEY
 from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.guest.windows.registry import Key
 
-VERSION_KEY = "Microsoft\\Windows NT\\CurrentVersion"
 SERVER_BUILDS = {
     3790: "2003",
     6001: "2008",

@@ -19,7 +19,8 @@ class Service:
     """A key below Services. start: 0 boot, 1 system, 2 auto, 3 demand, 4 disabled; None where it has none.
 
     overridden: what StartOverride makes of it on Windows 8 and later, None where there is no such key;
-    account: ObjectName, "" for what means LocalSystem; image_path: as written.
+    account: ObjectName, "" for what means LocalSystem; image_path: as written; drive: the letter of the
+    volume that Windows is on.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Service:
     account: str
     group: str
     key: str
+    drive: str = "C"
 
     @property
     def is_driver(self) -> bool:
@@ -58,7 +60,7 @@ class Service:
         if not self.image_path:
             return f"/Windows/System32/drivers/{self.name}.sys" if self.is_driver else None
         path = self.image_path if self.is_driver else program_of(self.image_path)
-        return guest_path(path)
+        return guest_path(path, self.drive)
 
     @property
     def proof(self) -> str:
@@ -76,16 +78,16 @@ def word_of(start: int | None) -> str:
     return START_WORDS[start] if start < len(START_WORDS) else str(start)
 
 
-def read_services(control_set: Key) -> dict[str, Service]:
+def read_services(control_set: Key, drive: str = "C") -> dict[str, Service]:
     """By lower-case name. Raises GuestReadFailed; a control set without Services has none."""
     top = control_set.key("Services")
     found: dict[str, Service] = {}
     for key in top.keys() if top is not None else ():
-        found[key.name.lower()] = read_service(key)
+        found[key.name.lower()] = read_service(key, drive)
     return found
 
 
-def read_service(key: Key) -> Service:
+def read_service(key: Key, drive: str = "C") -> Service:
     """One key below Services."""
     override = key.key("StartOverride")
     return Service(
@@ -98,4 +100,5 @@ def read_service(key: Key) -> Service:
         account=key.text("ObjectName") or "",
         group=key.text("Group") or "",
         key=key.path,
+        drive=drive,
     )
