@@ -206,6 +206,7 @@ def _limited(found: RemoteDesktop, seen: tuple[str, ...]) -> Outcome:
             f"防火墙仅允许部分地址访问远程桌面：{'、'.join(remotes)}。",
         ),
         *seen,
+        fixable=False,
         remedy=at_prompt(
             _allow(found.port),
             en="If you will not come from there, in Windows, in a Command Prompt as administrator",

@@ -200,7 +200,7 @@ def cdrom(image: Image) -> Iterator[Outcome]:
             remedy=at_prompt("sfc /scannow"),
         )
         return
-    denied = _denied(guest)
+    denied = cdrom_denials(guest)
     if denied:
         yield broken(
             Text("A policy denies reading CDs.", "策略禁止读取 CD。"),
@@ -234,7 +234,7 @@ def cdrom(image: Image) -> Iterator[Outcome]:
     yield kept(Text("The CD-ROM driver starts.", "CD-ROM 驱动可用。"), service.proof)
 
 
-def _denied(guest: WindowsGuest) -> list[tuple[str, str]]:
+def cdrom_denials(guest: WindowsGuest) -> list[tuple[str, str]]:
     """The values that deny reading, each with its key in SOFTWARE; what else the policy says stays."""
     found = []
     for key, name in ((CDROM_DENIED, "Deny_All"), (f"{CDROM_DENIED}\\{CDROM_CLASS}", "Deny_Read")):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from imgtool.checks.windows_state import CDROM_CLASS, CDROM_DENIED, CDROM_FILE
+from typing import TYPE_CHECKING
+
+from imgtool.checks.windows_state import CDROM_FILE, cdrom_denials
+from imgtool.repair.editor import RegistryValue
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.repair.windows_drivers import SOFTWARE, SYSTEM, dword, service_key, sz
 from imgtool.text import Text
+
+if TYPE_CHECKING:
+    from imgtool.guest.windows.remote_desktop import RemoteDesktop
 
 POLICY = "Policies\\Microsoft\\Windows NT\\Terminal Services"
 RULE = "v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort={}|Name=Remote Desktop (imgtool)|"
@@ -13,12 +19,18 @@ RULE = "v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort={}|Name=Remote De
 
 @fix("windows.remote-desktop")
 def let_people_in(work: Work) -> None:
-    """Connections on, the service startable, a firewall rule for the port."""
-    from imgtool.guest.windows.firewall import FIREWALL
-    from imgtool.guest.windows.remote_desktop import TERMINAL_SERVER, read_remote_desktop
+    """Connections on, the service startable, its listener on every adapter, the firewall open."""
+    from imgtool.guest.windows.remote_desktop import STATION, TERMINAL_SERVER, read_remote_desktop
 
     guest, draft = work.image.windows, work.draft
     found, here = read_remote_desktop(guest), guest.control_set.path
+    if found.public.by_policy and not found.public.reachable:
+        raise CannotMend(
+            Text(
+                en="Group policy closes the firewall, and would do so again: change the policy.",
+                zh="防火墙由组策略关闭端口，修改后仍会被还原：请修改该策略。",
+            )
+        )
     if not found.enabled:
         draft.registry_set(SYSTEM, f"{here}\\{TERMINAL_SERVER}", "fDenyTSConnections", dword(0))
         policy = guest.software.key(POLICY)
@@ -29,14 +41,35 @@ def let_people_in(work: Work) -> None:
             raise CannotMend(Text(en="There is no service TermService.", zh="没有 TermService 服务。"))
         draft.registry_set(SYSTEM, service_key(guest, "TermService"), "Start", dword(3))
         draft.registry_delete(SYSTEM, f"{service_key(guest, 'TermService')}\\StartOverride")
-    if "Public" in found.blocked_in:
-        rules = f"{here}\\{FIREWALL}\\FirewallRules"
-        draft.registry_set(SYSTEM, rules, "RemoteDesktop-In-TCP-imgtool", sz(RULE.format(found.port)))
+    if found.listener_off:
+        draft.registry_set(SYSTEM, f"{here}\\{STATION}", "fEnableWinStation", dword(1))
+    if found.adapter:
+        draft.registry_set(SYSTEM, f"{here}\\{STATION}", "LanAdapter", dword(0))
+    if not found.public.reachable:
+        _open_the_firewall(work, found)
+
+
+def _open_the_firewall(work: Work, found: RemoteDesktop) -> None:
+    """On a public network: what keeps the port closed taken away, and a rule of its own for it."""
+    from imgtool.guest.windows.firewall import FIREWALL
+
+    top = f"{work.image.windows.control_set.path}\\{FIREWALL}"
+    if found.public.verdict == "shut":
+        work.draft.registry_set(SYSTEM, f"{top}\\PublicProfile", "DoNotAllowExceptions", dword(0))
+    for rule in found.public.rules:
+        if not rule.allows:
+            work.draft.registry_delete(SYSTEM, f"{top}\\FirewallRules", rule.id)
+    value = sz(RULE.format(found.port))
+    work.draft.registry_set(SYSTEM, f"{top}\\FirewallRules", "RemoteDesktop-In-TCP-imgtool", value)
 
 
 @fix("windows.cdrom")
 def read_discs(work: Work) -> None:
-    """The driver started by the system, and no policy against it."""
+    """The driver started by the system, no policy against it, no filter before it that can't be loaded."""
+    from imgtool.guest.windows.class_filters import CDROM_CLASS as FILTERED
+    from imgtool.guest.windows.class_filters import cannot_load, read_class_filters
+    from imgtool.guest.windows.services import DISABLED
+
     guest, draft = work.image.windows, work.draft
     service = guest.services.get("cdrom")
     path = (service.file if service is not None else None) or CDROM_FILE
@@ -50,14 +83,16 @@ def read_discs(work: Work) -> None:
             "Group": sz("SCSI CDROM Class"),
         }.items():
             draft.registry_set(SYSTEM, key, name, value)
-    if service is None or service.effective_start in (4, None):
+    if service is None or service.start is None or DISABLED in (service.start, service.overridden):
         draft.registry_set(SYSTEM, key, "Start", dword(1))
         draft.registry_delete(SYSTEM, f"{key}\\StartOverride")
-    policy = guest.software.key(CDROM_DENIED)
-    if policy is not None and policy.number("Deny_All"):
-        draft.registry_set(SOFTWARE, CDROM_DENIED, "Deny_All", dword(0))
-    if policy is not None and policy.key(CDROM_CLASS) is not None:
-        draft.registry_delete(SOFTWARE, f"{CDROM_DENIED}\\{CDROM_CLASS}")
+    for policy, name in cdrom_denials(guest):
+        draft.registry_delete(SOFTWARE, policy, name)
+    for filters in read_class_filters(guest, [FILTERED]):
+        kept = tuple(it for it in filters.drivers if not cannot_load(guest, it))
+        if kept != filters.drivers:
+            value = RegistryValue("multi_sz", kept)
+            draft.registry_set(SYSTEM, filters.key, filters.list_name, value)
 
 
 @fix("windows.volume")

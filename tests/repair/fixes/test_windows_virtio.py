@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fixtures.windows import driver_faults, state_faults
+from fixtures.windows import driver_faults
 from fixtures.windows.disk import Windows, windows, write_disk
 from fixtures.windows.hive import dword, expand
 from fixtures.windows.program import program
@@ -55,11 +55,3 @@ def test_folders_that_windows_seeks_drivers_in_stay(tmp_path: Path) -> None:
     changed = planned(tmp_path / "disk.raw", made, "windows.virtio.network", wishes)
     seeks = "%SystemRoot%\\inf;C:\\Ours;%SystemRoot%\\Drivers\\VirtIO"
     assert changed[f"{CURRENT_VERSION}\\DevicePath"] == seeks
-
-
-def test_fast_start_up_is_switched_off(tmp_path: Path) -> None:
-    made = windows(RELEASES["2016"])
-    state_faults.fast_startup(made)
-    changed = planned(tmp_path / "disk.raw", made, "windows.volume", Wishes())
-    assert changed[f"{made.here}\\Control\\Session Manager\\Power\\HiberbootEnabled"] == 0
-    assert changed[f"{made.here}\\Control\\Power\\HibernateEnabled"] == 0
