@@ -40,8 +40,7 @@ def boot(image: Image) -> Iterator[Outcome]:
 
     Evidence: each step with its partition. Example: `BCD: default {…}, \\Windows\\system32\\winload.exe on
     partition at byte 368050176 of MBR disk 6a2d1f0e`. The fix is `bcdboot` and `bootsect` at the prompt of
-    the
-    recovery environment (`bootrec` on Server 2008, which has no bcdboot). That nothing is active is
+    the recovery environment (`bootrec` on Server 2008, which has no bcdboot). That nothing is active is
     disk.boot-mode's to say, that a Windows is too old for bootmgr windows.version's.
     """
     from imgtool.guest.boot_mode import read_boot_mode

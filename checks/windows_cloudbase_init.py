@@ -243,6 +243,17 @@ def _unreadable(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Outc
             f"{init.config_path}: {found.encoding}",
             remedy=_as_ansi(guest, init, found),
         )
+    page = _code_page(guest)
+    if page is not None and not _decodes(guest, init, page):
+        return broken(
+            Text(
+                f"The configuration has characters that the system's code page ({page}) does not have:"
+                " cloudbase-init can't read it.",
+                f"配置文件含有系统代码页（{page}）无法解码的字符，cloudbase-init 无法读取。",
+            ),
+            f"{init.config_path}: no text in code page {page}",
+            remedy=_as_ansi(guest, init, found),
+        )
     if found.mistakes:
         return broken(
             Text(
@@ -254,6 +265,31 @@ def _unreadable(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Outc
             remedy=_edit(init, "take these lines out or mend them", "删除或修正这些行"),
         )
     return None
+
+
+def _code_page(guest: WindowsGuest) -> str | None:
+    """The 8-bit code page that Windows is set to, as Python calls it; None where that is not known here."""
+    import codecs
+
+    key = guest.control_set.key("Control\\Nls\\CodePage")
+    number = (key.text("ACP") or "").strip() if key is not None else ""
+    if not number.isdecimal() or not number.isascii():
+        return None
+    try:
+        return codecs.lookup(f"cp{number}").name
+    except LookupError:
+        return None
+
+
+def _decodes(guest: WindowsGuest, init: CloudbaseInit, page: str) -> bool:
+    """Whether cloudbase-init's Python gets through the file, which it opens in that code page."""
+    from imgtool.guest.windows.cloudbase_init import LARGEST_CONFIG
+
+    try:
+        guest.tree.read(init.config_path, LARGEST_CONFIG).decode(page)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _as_ansi(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Text:
@@ -319,8 +355,7 @@ def _write(
     config: Config | None = None,
 ) -> Text:
     """The lines of the file as they are to be, in the sections where they count; what a list holds beyond
-    them
-    stays."""
+    them stays."""
     from imgtool.guest.windows.cloudbase_config import DEFAULT, items_of
     from imgtool.guest.windows.commands import shown
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.image import Image
 
+SCRIPT_POLICY = "Policies\\Microsoft\\Windows\\PowerShell"
+
 
 @rule(
     "windows.cloudbase-init.state",
@@ -31,7 +33,8 @@ def state(image: Image) -> Iterator[Outcome]:
     instance has a new id, so its plugins run; a record without an instance counts for all and keeps them from
     it. The local scripts plugin must be recorded as 2 wherever it is recorded (ref 11), because the
     platform's script in LocalScripts, which ref 04 has one put there, applies later changes of password and
-    address. A script that was downloaded keeps a mark that makes PowerShell refuse it ("Unblock", ref 04).
+    address. A script that was downloaded keeps a mark that makes PowerShell refuse it ("Unblock", ref 04),
+    and a group policy may forbid scripts, which no parameter of PowerShell gets around.
 
     Evidence: the registry values and the folder. Example: `SOFTWARE\\Cloudbase
     Solutions\\Cloudbase-Init\\…\\Plugins: LocalScriptsPlugin=1`. The fix is a `reg` command, or copying the
@@ -43,6 +46,7 @@ def state(image: Image) -> Iterator[Outcome]:
     faults = [
         *_recorded(init, again),
         *_scripts(guest, init, limits.local_script),
+        *_forbidden(guest),
     ]
     yield from faults
     if not faults:
@@ -125,6 +129,33 @@ def _scripts(guest: WindowsGuest, init: CloudbaseInit, pattern: str) -> Iterator
         ),
         f"not there: {folder}" if names is None else f"{folder}: {', '.join(names)[:200] or 'empty'}",
         remedy=_copy_script(target, pattern),
+    )
+
+
+def _forbidden(guest: WindowsGuest) -> Iterator[Outcome]:
+    """Group policy on scripts counts before what cloudbase-init asks PowerShell for."""
+    from imgtool.guest.windows.commands import at_prompt
+
+    policy = guest.software.key(SCRIPT_POLICY)
+    if policy is None:
+        return
+    allowed = (policy.text("ExecutionPolicy") or "").strip()
+    if policy.number("EnableScripts") != 0 and allowed.lower() not in ("allsigned", "restricted"):
+        return
+    yield broken(
+        Text(
+            "Group policy forbids PowerShell scripts: the platform's script would not run.",
+            "组策略禁止运行 PowerShell 脚本：平台脚本将无法执行。",
+        ),
+        f"SOFTWARE\\{policy.path}: EnableScripts={policy.number('EnableScripts')},"
+        f" ExecutionPolicy={allowed[:40] or None}",
+        fixable=False,
+        remedy=at_prompt(
+            f'reg add "HKLM\\SOFTWARE\\{SCRIPT_POLICY}" /v EnableScripts /t REG_DWORD /d 1 /f',
+            f'reg add "HKLM\\SOFTWARE\\{SCRIPT_POLICY}" /v ExecutionPolicy /d RemoteSigned /f',
+            en="In Windows, in a Command Prompt as administrator (a domain's policy: in the domain)",
+            zh="请在 Windows 中以管理员身份打开命令提示符（cmd），执行（域策略需在域中修改）",
+        ),
     )
 
 

@@ -39,13 +39,10 @@ def activation(image: Image) -> Iterator[Outcome]:
 
     The platform does not activate imported systems (ref 01). A client of a key management service asks its
     own again, which it does not reach when that is another cloud's; a multiple activation key or a retail key
-    is
-    used up once more, because the hardware has changed; an OEM's key holds on that OEM's machines only, the
-    Azure
-    Edition in Azure, and an evaluation ends. Evidence: the edition, how the product key was sold, the service
-    that is asked. Example: `ServerStandard, OEM_DM`. The fix is a key of one's own, or a key management
-    service,
-    after the import.
+    is used up once more, because the hardware has changed; an OEM's key holds on that OEM's machines only,
+    the Azure Edition in Azure, and an evaluation ends. Evidence: the edition, how the product key was sold,
+    the service that is asked. Example: `ServerStandard, OEM_DM`. The fix is a key of one's own, or a key
+    management service, after the import.
     """
     from imgtool.guest.windows.commands import at_prompt, for_cmd
     from imgtool.guest.windows.settings import read_key_server, read_key_type
@@ -118,8 +115,8 @@ def activation(image: Image) -> Iterator[Outcome]:
 
 def _leave_evaluation(release: Release) -> Text:
     """Standard's evaluation becomes Standard or Datacenter, Datacenter's becomes Datacenter alone
-    (Microsoft's
-    "Upgrade and conversion options"); those of 2008 R2 and before take a key, those of clients nothing."""
+    (Microsoft's "Upgrade and conversion options"); those of 2008 R2 and before take a key, those of clients
+    nothing."""
     from imgtool.guest.windows.commands import at_prompt
 
     if release.kind == "client":

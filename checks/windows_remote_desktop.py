@@ -37,11 +37,9 @@ def remote_desktop(image: Image) -> Iterator[Outcome]:
 
     Without it the console is the only way in. A new network is Public to Windows, so that a rule for the
     Domain or Private profile alone leaves the port closed; a rule that blocks counts before one that allows,
-    and
-    a rule for some addresses lets in those alone. Group policy counts before the system's own settings. A
+    and a rule for some addresses lets in those alone. Group policy counts before the system's own settings. A
     listener that is bound to one network adapter does not find it after the move. A port other than 3389 is
-    told
-    with the evidence: the security group must allow it.
+    told with the evidence: the security group must allow it.
 
     Evidence: fDenyTSConnections, the service TermService, what each of the firewall's profiles does. Example:
     `fDenyTSConnections=1`. The fix is a command for each.

@@ -65,8 +65,7 @@ def san_policy(image: Image) -> Iterator[Outcome]:
     Enterprise and Datacenter editions keep disks on shared buses offline until an administrator brings them
     online. The platform's configuration has cloudbase-init set the policy OnlineAll (`san_policy`, ref 04),
     at the first start. This tells what the policy is now. Evidence: partmgr's SanPolicy. Example:
-    `SanPolicy=2`. The fix is
-    diskpart's `san policy=OnlineAll`.
+    `SanPolicy=2`. The fix is diskpart's `san policy=OnlineAll`.
     """
     from imgtool.guest.windows.commands import at_prompt
     from imgtool.guest.windows.settings import SAN_POLICIES, read_san_policy

@@ -37,8 +37,7 @@ def conflicting(image: Image) -> Iterator[Outcome]:
     refuse to run afterwards. Agents of other clouds look for that cloud's metadata and may overwrite address
     or password. Security software is named because it may keep cloudbase-init from setting the password (ref
     11): that is information only. A driver that was removed, or disabled, and still stands among the filters
-    of
-    a class that the system disk hangs on stops the next start with 0x7B: an error.
+    of a class that the system disk hangs on stops the next start with 0x7B: an error.
 
     Evidence: uninstall keys, services, filters. Example: `SOFTWARE\\…\\Uninstall\\{…}: VMware Tools 11.3.0`.
     The fix is to uninstall it on the source.

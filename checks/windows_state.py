@@ -164,11 +164,9 @@ def cdrom(image: Image) -> Iterator[Outcome]:
 
     cloudbase-init reads the config drive, which is a CD labelled config-2. Hardening guides disable the
     driver (Services\\ cdrom with Start 4) or deny reading by policy, and burning programs that were removed
-    leave
-    filters of their own in its class; then the instance gets no address and no password (ref 11). Evidence:
-    the
-    service key, the policy, the filters. Example: `cdrom: Start=4`. The fix is `sc.exe config cdrom start=
-    system`.
+    leave filters of their own in its class; then the instance gets no address and no password (ref 11).
+    Evidence: the service key, the policy, the filters. Example: `cdrom: Start=4`. The fix is `sc.exe config
+    cdrom start= system`.
     """
     from imgtool.guest.windows.class_filters import CDROM_CLASS as FILTERED
     from imgtool.guest.windows.class_filters import cannot_load, clear_filters, read_class_filters

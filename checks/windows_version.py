@@ -112,8 +112,7 @@ def filesystem(image: Image) -> Iterator[Outcome]:
     The platform supports NTFS on MBR partitions only: no GPT, no logical volume management (ref 01), which is
     what dynamic disks are. A GPT is told by disk.partition-table.allowed and a dynamic disk by
     disk.other-disks; then this rule is skipped. Evidence: the volume and its filesystem. Example: `partition
-    1: exfat`. The fix is `convert
-    C: /fs:ntfs`.
+    1: exfat`. The fix is `convert C: /fs:ntfs`.
     """
     from imgtool.guest.windows.commands import at_prompt
 

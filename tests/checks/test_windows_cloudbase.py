@@ -158,8 +158,49 @@ def test_whatever_the_script_is_called_the_line_is_about_it_alone(name: str, bui
 def test_whatever_the_folder_is_called_the_lines_are_about_it_alone(name: str) -> None:
     for line in commands(windows_cloudbase_state._copy_script(f"C:\\{name}", "*CloudRun.ps1")):
         assert cmd_arguments(line)[-1] == f"C:\\{name}"
-    init = SimpleNamespace(config_path=f"/{name}/cloudbase-init.conf")
+    init = SimpleNamespace(config_path=f"C:\\{name}\\x.conf", as_windows=lambda path: path)
     told = windows_cloudbase_init._edit(init, "mend it", "修正")  # type: ignore[arg-type]
     for line in commands(told):
         assert cmd_arguments(line)[0] == "notepad"
         assert len(cmd_arguments(line)) == 2
+
+
+def page(number: str) -> Callable[[Windows], None]:
+    return lambda made: made.system.update({f"{made.here}\\Control\\Nls\\CodePage": {"ACP": sz(number)}})
+
+
+@pytest.mark.parametrize(
+    ("number", "comment", "level"),
+    [
+        ("936", "# \u8fc1\u79fb\u524d".encode(), "error"),
+        ("936", "# \u8fc1\u79fb\u524d".encode("gbk"), "kept"),
+        ("1252", "# \u8fc1\u79fb\u524d".encode(), "error"),
+        ("1252", "# caf\u00e9".encode("cp1252"), "kept"),
+        ("65001", "# \u8fc1\u79fb\u524d".encode(), "kept"),
+        ("10008", b"# \xff\xff", "kept"),
+        ("\u0669", b"# \xff\xff", "kept"),
+    ],
+)
+def test_the_file_is_text_in_the_system_s_code_page(number: str, comment: bytes, level: str) -> None:
+    def commented(made: Windows) -> None:
+        made.files[CONF] = comment + b"\r\n" + (made.files[CONF] or b"")
+
+    assert levels(CONFIG, image("2016", page(number), commented)) == [level]
+
+
+@pytest.mark.parametrize(
+    ("values", "level"),
+    [
+        ({"EnableScripts": dword(0)}, "warning"),
+        ({"EnableScripts": dword(1), "ExecutionPolicy": sz("AllSigned")}, "warning"),
+        ({"EnableScripts": dword(1), "ExecutionPolicy": sz("RemoteSigned")}, "kept"),
+        ({"EnableModuleLogging": dword(1)}, "kept"),
+    ],
+)
+def test_a_policy_against_scripts_keeps_the_platform_s_from_running(
+    values: dict[str, str], level: str
+) -> None:
+    def forbid(made: Windows) -> None:
+        made.software["Policies\\Microsoft\\Windows\\PowerShell"] = values
+
+    assert levels(STATE, image("2016", forbid)) == [level]

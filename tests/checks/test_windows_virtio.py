@@ -161,9 +161,28 @@ def test_updates_that_let_server_2008_load_them(package: str, loads: bool) -> No
 
 def test_what_is_to_be_installed_is_named_in_its_order() -> None:
     given = image("2008r2", driver_faults.no_sha2_update)
-    assert "Install KB4490628 and then KB4474419" in remedy(SIGNING, given)
-    assert "KB4490628 和 KB4474419" in (first(SIGNING, given).remedy or first(SIGNING, given).message).zh
+    assert "Install KB4490628, then KB4474419 on the source" in remedy(SIGNING, given)
     assert [it.kind for it in judge(SIGNING, image("2012"))] == ["not judged"]
+
+    def without_service_pack(made: Windows) -> None:
+        driver_faults.no_sha2_update(made)
+        version = made.software[software.VERSION]
+        version["CurrentBuild"] = version["CurrentBuildNumber"] = software.sz("7600")
+
+    told = remedy(SIGNING, image("2008r2", without_service_pack))
+    assert "Install Service Pack 1 (KB976932), then KB4490628, then KB4474419" in told
+
+
+def test_the_network_driver_s_signature_counts_as_well() -> None:
+    def only_viostor(made: Windows) -> None:
+        driver_faults.sha1_driver(made)
+        made.files["Windows/System32/drivers/netkvm.sys"] = program(native=True, signed="sha256")
+
+    given = image("2008r2", only_viostor)
+    assert levels(SIGNING, given) == ["warning"]
+    assert "netkvm" in first(SIGNING, given).message.en
+    assert "viostor" not in first(SIGNING, given).message.en
+    assert levels(SIGNING, image("2008r2", driver_faults.sha1_driver)) == ["kept"]
 
 
 def test_every_driver_s_name_is_a_word_for_cmd() -> None:

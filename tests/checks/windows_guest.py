@@ -1,8 +1,8 @@
 """An image under judgement whose Windows is a handful of keys and files, for the tests of the Windows rules.
 
 It is made from the same trees as the disks of `fixtures.windows`, so that one change of those is one fact of
-the
-world here as well; only hives and NTFS are left out. That these keys answer as a real hive's do is tested.
+the world here as well; only hives and NTFS are left out. That these keys answer as a real hive's do is
+tested.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """The commands that make a Windows start by BIOS again: boot sector, boot manager, boot configuration.
 
 bcdboot came with Windows 7 and Server 2008 R2, its option /f with Windows 8 and Server 2012 (Microsoft's
-"BCDboot
-command-line options"); Server 2008 has bootrec in its recovery environment only. bootsect.exe is in the
-folder boot
-of every installation disk, and in the recovery environment since Server 2008 R2.
+"BCDboot command-line options"); Server 2008 has bootrec in its recovery environment only. bootsect.exe is in
+the folder boot of every installation disk, and in the recovery environment since Server 2008 R2.
 """
 
 from __future__ import annotations

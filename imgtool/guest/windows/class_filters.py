@@ -2,9 +2,8 @@
 
 Windows loads every driver on these lists for each device of the class; where one can't be loaded, because its
 service is gone or disabled, it does not start the device (problem 32 or 39). For the classes that the system
-disk
-hangs on that ends in 0x7B (INACCESSIBLE_BOOT_DEVICE), which is what a removed Xen or backup driver leaves
-behind.
+disk hangs on that ends in 0x7B (INACCESSIBLE_BOOT_DEVICE), which is what a removed Xen or backup driver
+leaves behind.
 """
 
 from __future__ import annotations

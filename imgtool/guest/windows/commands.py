@@ -1,8 +1,7 @@
 """What a remedy says to run in this Windows: the shell by name, and commands that its release really has.
 
 Names that come from the image are a stranger's. They go into a command only as one argument that the named
-shell
-takes literally, or not at all: then the remedy says in words what to do.
+shell takes literally, or not at all: then the remedy says in words what to do.
 """
 
 from __future__ import annotations
@@ -96,8 +95,7 @@ def drop_override(service: Service) -> str:
 
 def install_driver(driver: VirtioDriver, release: Release) -> tuple[str, ...]:
     """The lines that stage a driver from virtio-win's disk, so that Plug and Play installs it when it meets
-    the
-    device; () where the disk has none for this Windows."""
+    the device; () where the disk has none for this Windows."""
     folder = disk_folder(driver, release.name, release.architecture)
     if not folder:
         return ()
@@ -109,8 +107,7 @@ def install_driver(driver: VirtioDriver, release: Release) -> tuple[str, ...]:
 
 def install_driver_offline(driver: VirtioDriver, release: Release) -> str:
     """The line that installs it into a Windows that does not run and lies on E:, service and binding of a
-    boot
-    driver with it; "" where there is none."""
+    boot driver with it; "" where there is none."""
     folder = disk_folder(driver, release.name, release.architecture)
     if not folder or release.build < FIRST_WITH_DISM_DRIVERS:
         return ""

@@ -1,9 +1,8 @@
 """Windows Firewall with Advanced Security: who may reach a TCP port, by profile.
 
 Rules and settings as [MS-GPFAS] 2.2 has them: the same below
-Services\\SharedAccess\\Parameters\\FirewallPolicy for
-this computer and below Policies\\Microsoft\\WindowsFirewall for group policy, which counts first. A rule is
-text:
+Services\\SharedAccess\\Parameters\\FirewallPolicy for this computer and below
+Policies\\Microsoft\\WindowsFirewall for group policy, which counts first. A rule is text:
 v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|Profile=Public|LPort=3389|RA4=10.0.0.0/255.0.0.0|App=...|
 """
 
@@ -35,8 +34,7 @@ ELSEWHERE = ("if", "rport", "rport2_10", "la4", "la6", "pfn", "luown")
 @dataclass(frozen=True)
 class Rule:
     """A rule on the port. profiles: those in which it holds; remotes: from where, () for everywhere; id: the
-    name
-    of its value; by_policy: group policy's."""
+    name of its value; by_policy: group policy's."""
 
     id: str
     allows: bool

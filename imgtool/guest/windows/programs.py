@@ -13,8 +13,7 @@ TREES = ((UNINSTALL, False), (f"Wow6432Node\\{UNINSTALL}", True))
 PACKAGES = "Microsoft\\Windows\\CurrentVersion\\Component Based Servicing\\Packages"
 IN_PLACE = (0x50, 0x70, 0x80)
 """CurrentState of a package whose content is in place: superseded by a later one that has it as well,
-installed,
-permanent (0x40: staged; 0x60: install pending)."""
+installed, permanent (0x40: staged; 0x60: install pending)."""
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,8 @@ class RemoteDesktop:
     """enabled: connections are let in; denied_by_policy: group policy, which counts first, says no.
 
     network_level: only after authentication (NLA); service_disabled: TermService can't start; listener_off:
-    its
-    connection RDP-Tcp is disabled; adapter: the number of the one network adapter that it listens on, 0 for
-    all;
-    profiles: what the firewall's do with its port; proofs: the values behind it.
+    its connection RDP-Tcp is disabled; adapter: the number of the one network adapter that it listens on, 0
+    for all; profiles: what the firewall's do with its port; proofs: the values behind it.
     """
 
     enabled: bool

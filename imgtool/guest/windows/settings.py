@@ -87,10 +87,8 @@ def read_pending(guest: WindowsGuest) -> Pending:
     """What a shutdown leaves for the next start. Raises CannotRead.
 
     RebootPending, RebootInProgress and RebootRequired are volatile keys: Windows keeps them in memory, and
-    they
-    are in a hive only where a tool wrote them. PackagesPending, SessionsPending, the operations of
-    SetupExecute
-    and pending.xml stay.
+    they are in a hive only where a tool wrote them. PackagesPending, SessionsPending, the operations of
+    SetupExecute and pending.xml stay.
     """
     reboots = []
     for path in (
@@ -128,8 +126,7 @@ def read_pending(guest: WindowsGuest) -> Pending:
 
 def _renamed(session: Key | None) -> str:
     """The first file that the next start puts into another's place; "" for none. A pair without a second name
-    is
-    a file to be deleted, mostly an installer's temporary one, and nothing waits for that."""
+    is a file to be deleted, mostly an installer's temporary one, and nothing waits for that."""
     for value in RENAMES:
         data = (session.data(value) if session is not None else None) or b""
         names = data.decode("utf-16-le", "replace").split("\0")
@@ -167,8 +164,7 @@ class Hibernation:
     absent.
 
     fast_startup: shutting down hibernates the kernel, which takes a client of Windows 8 or later and the
-    file;
-    page_file: where it is configured, "" for none.
+    file; page_file: where it is configured, "" for none.
     """
 
     state: Literal["hibernated", "resumed", "empty", "absent"]
