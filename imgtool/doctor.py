@@ -44,6 +44,12 @@ _PROGRAMS = (
         False,
         Text("boots images (rehearse)", "启动镜像（rehearse）"),
     ),
+    (
+        "tesseract",
+        "tesseract-ocr tesseract-ocr-chi-sim",
+        False,
+        Text("reads the screen of a Windows (rehearse)", "识别 Windows 屏幕文字（rehearse）"),
+    ),
 )
 
 # Module, its distribution package, the extra that brings it, what for.

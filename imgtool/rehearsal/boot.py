@@ -63,7 +63,7 @@ def boot(path: Path, profile: Profile, *, mode: Mode | None = None, patience: fl
         with Emulator(machine, folder) as emulator:
             emulator.power_on()
             login = _until_login(emulator, console, patience)
-            return Booted(login, tuple(console.tail(40)), emulator.screenshot())
+            return Booted(login, tuple(console.tail(40)), emulator.screen().png())
 
 
 def _until_login(emulator: Emulator, console: Console, patience: float) -> float | None:

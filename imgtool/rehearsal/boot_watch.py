@@ -13,25 +13,29 @@ from imgtool.rehearsal.emulator import Emulator, Said
 from imgtool.rehearsal.guest_script import MARK, parse
 from imgtool.rehearsal.instance import Instance
 from imgtool.rehearsal.metadata import MetadataService
-from imgtool.rehearsal.picture import text_mode
-from imgtool.rehearsal.qmp import EmulatorFailed
+from imgtool.rehearsal.screen_watch import ScreenWatch
+from imgtool.rehearsal.screens import NO_WINDOWS
 from imgtool.rehearsal.setting import NoRoom
-from imgtool.rehearsal.signs import NO_START, SILENT_AFTER, Sign
+from imgtool.rehearsal.sign import Sign
+from imgtool.rehearsal.signs import NO_START, SIGNS, SILENT_AFTER
 from imgtool.rehearsal.watch import Sighting, Watch
 from imgtool.text import Text
 
 Kind = Literal["up", "failed", "timeout", "off", "loop", "menu", "silent", "no first boot", "screen"]
 RESETS = 3  # a guest may restart itself once or twice on its first boot (SELinux relabel, shim's fallback)
+RESETS_OF_WINDOWS = 6  # its setup, a new host name and new drivers take one each
 LARGEST_OVERLAY = 16 * 1024**3  # bytes that a guest may write
 TURN = 0.5  # seconds
 LOOK = 3.0  # seconds between looks at the screen, while the console says nothing
+READ_AFTER = 10.0  # seconds: of a guest with a console, screens are read that show a boot which is stuck
 _PARTITION = re.compile(r"^\s*\d+\s+\d+\s+\d+\s+(\S+)$")  # /proc/partitions
 
 
 @dataclass(frozen=True)
 class Patience:
     """Seconds. boot: from power-on until up; silence: of a boot that the static check holds for broken;
-    menu: at a boot menu without a countdown; settled: of a graphical screen that no longer changes;
+    menu: at a boot menu without a countdown; settled: of a screen that no longer changes, three times that
+    of one without a word that tells what it is;
     first_boot: from the login prompt until the guest's report, and
     `agreed` the same where the static check says that none will come."""
 
@@ -43,12 +47,14 @@ class Patience:
     agreed: float
 
     @classmethod
-    def of(cls, timeout: float | None, kvm: bool) -> Patience:
-        """A machine without KVM takes ten times as long, one with much to do another three times."""
+    def of(cls, timeout: float | None, kvm: bool, windows: bool = False) -> Patience:
+        """A machine without KVM takes ten times as long, one with much to do another three times; the first
+        boot of a Windows as long as several of a Linux."""
         slow = 1.0 if kvm else 3.0
-        boot = timeout or (180.0 if kvm else 900.0)
+        boot = timeout or (180.0 if kvm else 900.0) * (3 if windows else 1)
         silence = min(10 * slow, boot / 2)
-        return cls(boot, silence, silence, 20 * slow, 60 * slow, 7 * slow)
+        first_boot = min((300 if windows else 60) * slow, boot / 3)
+        return cls(boot, silence, silence, min(20 * slow, boot / 5), first_boot, min(7 * slow, boot / 3))
 
 
 @dataclass(frozen=True)
@@ -82,20 +88,18 @@ class BootWatch:
         self.console = console
         self.watch = Watch(f"{MARK}-{instance.token} ")
         self.seen_partitions: tuple[str, ...] | None = None
-        self.screen: list[str] = []
+        self.eye = ScreenWatch(emulator, self.watch)
         self._patience = patience
         self._broken = broken
         self._service = service
         self._tick = tick
         self._by_screen = by_screen
-        self._shown = b""
-        self._shown_since: float | None = None
         self._overlay = overlay
         self._firmware = Console()
         self._resets = 0
         self._off = False
         self._silent_since = 0.0
-        self._looked = 0.0
+        self._looked = self._measured = 0.0
         self._reported: float | None = None
 
     def until_up(self, first_boot: bool) -> Ending:
@@ -131,10 +135,12 @@ class BootWatch:
         if said.firmware:
             self.watch.firmware(self._firmware.take(said.firmware), age)
         self._note_events(said)
+        if age - self._measured >= LOOK:
+            self._measured = age
+            self._look_at_overlay()
         if age - max(self._silent_since, self._looked) >= LOOK:
             self._looked = age
-            self._look_at_screen(age)
-            self._look_at_overlay()
+            self.eye.look(age, read_after=0 if self._by_screen else READ_AFTER)
 
     def expect(self, pattern: re.Pattern[str], seconds: float) -> re.Match[str] | None:
         """Wait until the end of the console matches, at most so long."""
@@ -174,21 +180,6 @@ class BootWatch:
                     )
                 )
 
-    def _look_at_screen(self, age: float) -> None:
-        """Read a screen in text mode: what has no serial console speaks there only."""
-        try:
-            picture = self.emulator.screenshot()
-            if not text_mode(picture):
-                if picture != self._shown:
-                    self._shown, self._shown_since = picture, age
-                return
-            self._shown_since = None
-            self.screen = self.emulator.screen_text()
-        except EmulatorFailed:
-            return  # a board without VGA; and QEMU's end shows in the next turn
-        rows = [row for row in self.screen if row]
-        self.watch.lines(rows[:-1], rows[-1] if rows else "", age)
-
     def _look_at_overlay(self) -> None:
         if self._overlay.exists() and self._overlay.stat().st_blocks * 512 > LARGEST_OVERLAY:
             raise NoRoom(
@@ -200,14 +191,15 @@ class BootWatch:
 
     def _ending(self, first_boot: bool) -> Ending | None:
         age, watch = self.emulator.age, self.watch
-        for sighting in list(watch.sightings.values()):
+        # What was read off one screen came at one time: the sign that says more stands first in the table.
+        for sighting in sorted(watch.sightings.values(), key=lambda it: (it.age, SIGNS.index(it.sign))):
             if self._is_the_end(sighting.sign):
                 if sighting.sign.asks:
                     self._ask(sighting.sign.asks)
                 return Ending("failed", sighting.age, sighting)
         if self._off:
             return Ending("off", age)
-        if self._resets > RESETS:
+        if self._resets > (RESETS_OF_WINDOWS if self._by_screen else RESETS):
             return Ending("loop", age)
         login = watch.reached.get("login")
         if first_boot and self.report:
@@ -219,14 +211,31 @@ class BootWatch:
             return Ending("up", login.age)
         elif login and self._no_first_boot(age - max(login.age, self._silent_since), age - login.age):
             return Ending("no first boot", age)
-        if self._by_screen and age - (self._shown_since or age) > self._patience.settled:
-            return Ending("screen", age)
+        if self._by_screen:
+            return self._ending_by_screen(age, first_boot)
         silence = age - self._silent_since
         if "kernel" not in watch.reached and silence > self._patience.menu and watch.menu is not None:
             return Ending("menu", watch.menu)
         if silence > self._patience.silence and any(map(self._broken, self._explaining_silence())):
             return Ending("silent", age)
         return Ending("timeout", age) if age > self._patience.boot else None
+
+    def _ending_by_screen(self, age: float, first_boot: bool) -> Ending | None:
+        """Of a guest that shows itself on the screen only."""
+        patience, logon = self._patience, self.watch.logon
+        if logon is not None:
+            waits = first_boot and not any(map(self._broken, _NO_REPORT))
+            report_due = waits and age - logon.age < patience.first_boot
+            if self.eye.still(age, patience.settled) and not report_due:
+                return Ending("screen", age)
+        elif self.eye.still(age, patience.silence) and any(map(self._broken, NO_WINDOWS)):
+            return Ending("silent", age)
+        elif self.eye.still(age, 3 * patience.settled):
+            return Ending("screen", age)
+        if age <= patience.boot:
+            return None
+        self.eye.read(age)
+        return Ending("timeout", age)
 
     def _is_the_end(self, sign: Sign) -> bool:
         return sign.weight == "end" or (sign.weight == "hint" and any(map(self._broken, sign.rules)))
@@ -253,6 +262,13 @@ class BootWatch:
             self.seen_partitions = tuple(row.group(1) for row in rows if row)
 
 
+# What keeps a Windows from running its user data.
+_NO_REPORT = (
+    "windows.cloudbase-init.installed",
+    "windows.cloudbase-init.service",
+    "windows.cloudbase-init.config",
+    "windows.cdrom",
+)
 _NO_FIRST_BOOT = (
     "linux.cloud-init.installed",
     "linux.cloud-init.enabled",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from imgtool.errors import UsageError
+from imgtool.rehearsal.setting import NoRoom
 from imgtool.text import Text
 
 KEPT_LINES = 400
@@ -80,10 +81,12 @@ class Console:
         if self._log is None or room <= 0:
             return
         self._logged += len(part)
-        self._log.write(part[:room])
-        if len(part) >= room:
-            self._log.write(b"\n[imgtool: the console said more; the rest is left out]\n")
-        self._log.flush()
+        try:
+            self._log.write(part[:room])
+            if len(part) >= room:
+                self._log.write(b"\n[imgtool: the console said more; the rest is left out]\n")
+        except OSError as error:
+            raise NoRoom(_unwritten(self._log.name, error)) from error
 
 
 def _decoded(data: bytes) -> tuple[str, bytes]:
@@ -109,14 +112,16 @@ def _overwritten(line: str) -> str:
     return line.rstrip().rsplit("\r", 1)[-1].rstrip()[:LONGEST_LINE]
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> FileIO:
     try:
-        return path.open("xb")
+        return path.open("xb", buffering=0)
     except OSError as error:
-        why = error.strerror or str(error)
-        raise UsageError(
-            Text(
-                en=f"The console log {path} can't be written: {why}.",
-                zh=f"无法写入控制台日志 {path}：{why}。",
-            )
-        ) from error
+        raise UsageError(_unwritten(path, error)) from error
+
+
+def _unwritten(path: Path | str, error: OSError) -> Text:
+    why = error.strerror or str(error)
+    return Text(
+        en=f"The console log {path} can't be written: {why}.",
+        zh=f"无法写入控制台日志 {path}：{why}。",
+    )

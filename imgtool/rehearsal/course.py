@@ -74,7 +74,8 @@ def rehearse(
     file = image.file
     architecture, mode = how_to_boot(image, how.mode)
     program_path(program(architecture))
-    instance = new_instance()
+    windows = image.family == "windows"
+    instance = new_instance(windows=windows)
     by_rule: dict[str, Finding] = {}
     for finding in statics:  # the gravest of each
         if finding.status is Status.FAIL or finding.id not in by_rule:
@@ -105,9 +106,9 @@ def rehearse(
             folder=folder,
             disk=disk,
             service=service,
-            patience=Patience.of(how.timeout, kvm),
+            patience=Patience.of(how.timeout, kvm, windows),
             statics=by_rule,
-            windows=image.family == "windows",
+            windows=windows,
         )
         opened.callback(how.progress.end)
         observed = course.run(machine)
@@ -155,7 +156,7 @@ class _Course:
         self._service = service
         self._patience = patience
         self._statics = statics
-        self._by_screen = windows
+        self._windows = self._by_screen = windows
         self._refused = False
 
     def run(self, machine: Machine) -> Observed:
@@ -188,7 +189,8 @@ class _Course:
             if shutdown is not None:
                 emulator.end_in_order(30)
         second = second_watch = None
-        if ending.kind in ("up", "screen") and shutdown is not None and self._how.second_boot:
+        shown = ending.kind == "up" or first.logon is not None
+        if shown and shutdown is not None and self._how.second_boot:
             self._tell("Second boot", "第二次启动")
             second, second_watch = self._second_boot(machine)
         return Observed(
@@ -196,6 +198,7 @@ class _Course:
             force_import=self._how.force_import,
             mode=machine.mode,
             first=first,
+            windows=self._windows,
             pressed=pressed,
             shutdown=shutdown,
             second=second,
@@ -229,7 +232,9 @@ class _Course:
             refused=self._refused,
             silent_console="kernel" not in watching.watch.reached and "login" not in watching.watch.reached,
             flooded=self._console.flooded,
-            screen=tuple(watching.screen),
+            screen=tuple(watching.eye.said),
+            shown=watching.eye.shown.look if watching.eye.shown else "",
+            logon=watching.watch.logon,
         )
 
     def _second_boot(self, machine: Machine) -> tuple[Ending, BootWatch]:
@@ -268,8 +273,8 @@ class _Course:
             watching.turn(0.5)
 
     def _take_picture(self, emulator: Emulator, caption: Text) -> None:
-        with suppress(EmulatorFailed, ValueError):
-            self.pictures.append(Picture(caption, emulator.screenshot()))
+        with suppress(EmulatorFailed):
+            self.pictures.append(Picture(caption, emulator.screen().png()))
 
     def _tell(self, en: str, zh: str) -> None:
         self._how.progress.begin(Text(en, zh), None, "s")

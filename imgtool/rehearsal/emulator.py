@@ -16,6 +16,7 @@ from imgtool.process import end, spawn_bound
 from imgtool.rehearsal import machine as hardware
 from imgtool.rehearsal import picture
 from imgtool.rehearsal.machine import Lines, Machine
+from imgtool.rehearsal.picture import Screen
 from imgtool.rehearsal.qmp import EmulatorFailed, Event, Qmp
 
 PIECE = 256 * 1024
@@ -153,9 +154,9 @@ class Emulator:
             self._child.wait(patience)
         end(self._child)
 
-    def screenshot(self) -> bytes:
-        """The screen as PNG. Raises EmulatorFailed."""
-        return picture.screenshot(self._qmp, self._folder)
+    def screen(self) -> Screen:
+        """The screen now. Raises EmulatorFailed."""
+        return picture.screen(self._qmp, self._folder)
 
     def screen_text(self) -> list[str]:
         """The rows of a VGA text screen. Raises EmulatorFailed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from imgtool.rehearsal import windows
 from imgtool.rehearsal.boot_watch import Ending
 from imgtool.rehearsal.handed_over import handed_over
 from imgtool.rehearsal.naming import Naming
@@ -22,10 +23,7 @@ _LOOK = Text(
     "Look at the screenshot and the console's last lines; --timeout gives a slow boot more time.",
     "请查看截图和控制台末尾输出；启动较慢时可用 --timeout 延长时限。",
 )
-_EXPLAINED_BY = {
-    "menu": ("linux.bootloader",),
-    "loop": ("windows.virtio.storage", "windows.boot"),
-}
+_EXPLAINED_BY: Mapping[str, tuple[str, ...]] = {"menu": ("linux.bootloader",)}
 
 
 def findings_of(seen: Observed, rules: Mapping[str, Rule], statics: Mapping[str, Finding]) -> list[Finding]:
@@ -44,8 +42,8 @@ def findings_of(seen: Observed, rules: Mapping[str, Rule], statics: Mapping[str,
 def _until_login(seen: Observed, naming: Naming) -> Iterator[Finding]:
     first = seen.first
     up = bool(first.report) or "login" in first.watch.reached
-    if first.ending.kind == "screen":
-        yield from _by_screen(seen, naming)
+    if seen.windows:
+        yield from windows.until_logon(seen, naming, how_it_ended(first.ending))
         return
     failed = False
     for name in _UNTIL_LOGIN:
@@ -57,32 +55,6 @@ def _until_login(seen: Observed, naming: Naming) -> Iterator[Finding]:
             yield _not_reached(name, seen, naming)
         else:
             yield naming.skipped(name)
-
-
-def _by_screen(seen: Observed, naming: Naming) -> Iterator[Finding]:
-    """A guest that shows itself on a graphical screen only. What has settled and then shuts down at the power
-    button is a system that is up; what does not may be anything."""
-    age = seen.first.ending.age
-    within = f"{age:.1f} s"
-    if seen.shutdown is None:
-        stage = STAGES["login"]
-        message = Text(
-            f"The screen no longer changes, {within} after power-on, and the power button does nothing: look "
-            "at the screenshot.",
-            f"加电 {within} 后屏幕不再变化，且电源按钮无效：请查看截图。",
-        )
-        yield Finding(stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message, time_s=age)
-        return
-    for name in _UNTIL_LOGIN:
-        when = seen.first.watch.when(name)
-        if name == "login":
-            message = Text(
-                f"The screen settled {within} after power-on, and the system obeys the power button.",
-                f"加电 {within} 后屏幕稳定，且系统响应电源按钮。",
-            )
-            yield naming.passed(name, message, age=age)
-        else:
-            yield _reached(name, when or Seen(age, ""), seen, naming)
 
 
 def _reached(name: str, when: Seen, seen: Observed, naming: Naming) -> Finding:
@@ -127,7 +99,7 @@ def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
     )
     return naming.failed(
         name,
-        _how_it_ended(ending),
+        how_it_ended(ending),
         remedy=menu if ending.kind == "menu" else _LOOK,
         evidence=evidence,
         age=ending.age,
@@ -135,7 +107,7 @@ def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
     )
 
 
-def _how_it_ended(ending: Ending) -> Text:
+def how_it_ended(ending: Ending) -> Text:
     within = f"{ending.age:.1f} s"
     return {
         "timeout": Text(
@@ -186,7 +158,7 @@ def _console(seen: Observed, naming: Naming) -> Iterator[Finding]:
             severity=Severity.WARNING,
             rule=STAGES["console"].id,
         )
-    elif first.silent_console and first.ending.kind in ("up", "no first boot"):
+    elif first.silent_console and not seen.windows and first.ending.kind in ("up", "no first boot"):
         yield naming.failed(
             "console",
             Text(
@@ -211,17 +183,22 @@ def _shutdown(seen: Observed, naming: Naming) -> Finding:
             "shutdown",
             Text(f"The power button shut the guest down in {taken}.", f"按下电源按钮后 {taken} 正常关机。"),
         )
+    if seen.windows and not windows.is_up(seen):
+        return naming.skipped("shutdown")
     return naming.failed(
         "shutdown",
         Text(
             f"The guest did not power off within {SHUTDOWN_LIMIT:.0f} s of the power button.",
             f"按下电源按钮后 {SHUTDOWN_LIMIT:.0f} 秒内未关机。",
         ),
-        remedy=Text(
+        remedy=windows.POWER_BUTTON
+        if seen.windows
+        else Text(
             "Install acpid, or let systemd-logind handle the power key (HandlePowerKey=poweroff).",
             "请安装 acpid，或让 systemd-logind 处理电源键（HandlePowerKey=poweroff）。",
         ),
         severity=Severity.WARNING,
+        rule=STAGES["shutdown"].id if seen.windows else "",
     )
 
 
@@ -232,8 +209,18 @@ def _second_boot(seen: Observed, naming: Naming) -> Finding:
     if ending.sighting is not None:
         return naming.sighted(ending.sighting, "second-boot")
     age = f"{ending.age:.1f} s"
-    login = watch.reached.get("login")
+    login = watch.reached.get("login") or watch.logon
     evidence = [login.line] if login else []
+    if ending.kind == "screen" and login is None:
+        stage = STAGES["second-boot"]
+        message = Text(
+            f"Whether it came up again can't be told: the screen stands still, {age} after power-on, and "
+            "nothing that was read on it tells.",
+            f"无法判断是否再次启动成功：加电 {age} 后屏幕静止，识别出的内容不足以判断。",
+        )
+        return Finding(
+            stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message, remedy=_LOOK, time_s=ending.age
+        )
     if ending.kind in ("up", "screen") and watch.login_host in ("", seen.first.watch.login_host):
         message = Text(f"It came up again, {age} after power-on.", f"再次启动成功（加电后 {age}）。")
         return naming.passed("second-boot", message, evidence=evidence, age=ending.age)

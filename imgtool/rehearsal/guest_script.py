@@ -59,6 +59,47 @@ rm -f "$work"
 """
 
 
+_WINDOWS = r"""
+$ErrorActionPreference = 'SilentlyContinue'
+$card = Get-WmiObject Win32_NetworkAdapterConfiguration -Filter 'IPEnabled=True' | Select-Object -First 1
+$password = 'unknown'
+try {
+  Add-Type -AssemblyName System.DirectoryServices.AccountManagement
+  $accounts = New-Object System.DirectoryServices.AccountManagement.PrincipalContext('Machine')
+  if ($accounts.ValidateCredentials('Administrator', $given)) { $password = 'yes' } else { $password = 'no' }
+} catch { }
+$facts = @(
+  'hostname=' + [System.Net.Dns]::GetHostName()
+  'kernel=Windows ' + [Environment]::OSVersion.Version
+  'architecture=' + $env:PROCESSOR_ARCHITECTURE
+  'disks=' + ((Get-WmiObject Win32_DiskDrive | ForEach-Object { $_.PNPDeviceID }) -join ' ')
+  'address=' + ($card.IPAddress | Where-Object { $_ -match '^[0-9.]+$' } | Select-Object -First 1)
+  'gateway=' + ($card.DefaultIPGateway | Select-Object -First 1)
+  'password=' + $password
+  'end=1'
+)
+try {
+  $port = New-Object System.IO.Ports.SerialPort('COM1', 115200)
+  $port.WriteTimeout = 20000
+  $port.Open()
+  foreach ($fact in $facts) { $port.Write("`r`n$mark $fact`r`n") }
+  $port.Close()
+} catch { }
+foreach ($address in '169.254.169.254', '169.254.0.23') {
+  try {
+    [void](New-Object System.Net.WebClient).UploadString("http://$address$path", ($facts -join "`n"))
+    break
+  } catch { }
+}
+"""
+
+
+def windows_user_data(token: str, password: str) -> str:
+    """The script for one run of a Windows, which cloudbase-init runs in PowerShell; 2.0 is enough."""
+    values = (f"$mark = '{MARK}-{token}'", f"$path = '{REPORT_PATH}/{token}'", f"$given = '{password}'")
+    return "\r\n".join(["#ps1_sysnative", *values, *_WINDOWS.strip().splitlines(), ""])
+
+
 def user_data(token: str, password_hash: str, public_key: str) -> str:
     """The script for one run, whose report is marked with `token`."""
     kind, blob, *_ = public_key.split()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from imgtool.rehearsal import windows
 from imgtool.rehearsal.machine import ADDRESS
 from imgtool.rehearsal.naming import Naming
 from imgtool.rehearsal.observed import Observed
@@ -37,13 +38,14 @@ _MODULES = Text(
 def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
     """One finding for each thing that was handed over."""
     report = seen.first.report
+    if seen.windows:
+        yield from windows.handed_over(seen, naming)
+        return
     names = ["devices", "network", "hostname", "password", "key", "services"]
     if seen.force_import:
         names.remove("key")  # os.conf has none
     if not report:
-        if seen.first.ending.kind == "screen":
-            yield _not_observed()
-        elif seen.force_import and seen.first.ending.kind == "up" and not seen.first.refused:
+        if seen.force_import and seen.first.ending.kind == "up" and not seen.first.refused:
             yield _not_observed()  # logged in, and then nothing came
         elif seen.first.ending.kind in ("up", "no first boot"):
             yield _nothing_done(seen, naming)

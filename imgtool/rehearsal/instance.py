@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from imgtool.errors import ImgtoolError, MachineLacks
-from imgtool.rehearsal.guest_script import user_data
+from imgtool.rehearsal.guest_script import user_data, windows_user_data
 from imgtool.rehearsal.machine import ADDRESS, GATEWAY, MAC, NAME_SERVER, NETMASK
 
 _LETTERS = string.ascii_letters + string.digits
@@ -28,7 +28,8 @@ _LIBCRYPT = ("libcrypt.so.1", "libcrypt.so.2")
 @dataclass(frozen=True)
 class Instance:
     """One life of an image. password_hash: crypt(3), SHA-512, of `password`; public_key: an SSH key whose
-    private half nobody has; token: marks what this run's user-data script reports."""
+    private half nobody has; token: marks what this run's user-data script reports; windows: whether
+    cloudbase-init is to understand what it is told."""
 
     id: str
     uuid: str
@@ -37,10 +38,13 @@ class Instance:
     password_hash: str
     public_key: str
     token: str
+    windows: bool = False
 
     @property
     def user_data(self) -> str:
         """The user-data script of this run."""
+        if self.windows:
+            return windows_user_data(self.token, self.password)
         return user_data(self.token, self.password_hash, self.public_key)
 
     def documents(self) -> dict[str, bytes]:
@@ -66,7 +70,10 @@ class Instance:
         return "".join(f"{line}\n" for line in lines).encode()
 
     def _meta_data(self) -> Mapping[str, object]:
+        # cloudbase-init's ConfigDrive source takes the password from here, as it is.
+        password = {"admin_pass": self.password} if self.windows else {}
         return {
+            **password,
             "uuid": self.uuid,
             "instance_id": self.id,
             "name": self.hostname,
@@ -90,9 +97,13 @@ class Instance:
         return "#cloud-config\n" + yaml.safe_dump(config, default_flow_style=False)
 
 
-def new_instance() -> Instance:
-    """A fresh one: none of its values was ever used before. Raises MachineLacks without crypt(3)."""
-    password = "".join(secrets.choice(_LETTERS) for _ in range(16))
+def new_instance(windows: bool = False) -> Instance:
+    """A fresh one, for a Windows or a Linux: none of its values was ever used before.
+
+    Raises MachineLacks without crypt(3).
+    """
+    # With a letter of each kind: Windows' policy refuses a password that has not.
+    password = "Aa1" + "".join(secrets.choice(_LETTERS) for _ in range(16))
     return Instance(
         id="ins-" + secrets.token_hex(4),
         uuid=str(uuid.uuid4()),
@@ -101,6 +112,7 @@ def new_instance() -> Instance:
         password_hash=_hashed(password),
         public_key=_public_key(),
         token=secrets.token_hex(8),
+        windows=windows,
     )
 
 

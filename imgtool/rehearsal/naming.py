@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from imgtool.rehearsal.signs import Sign
+from imgtool.rehearsal.sign import Sign
 from imgtool.rehearsal.stages import STAGES
 from imgtool.rehearsal.watch import Sighting
 from imgtool.rules import Finding, Rule, Severity, Status

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from imgtool.rehearsal.boot_watch import Ending
 from imgtool.rehearsal.instance import Instance
-from imgtool.rehearsal.watch import Watch
+from imgtool.rehearsal.watch import Seen, Watch
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class FirstBoot:
     report: what the guest told of itself (imgtool.rehearsal.guest_script); by_network: it did so over the
     metadata address; partitions: what an emergency shell listed, None where none was asked; refused: the
     password of os.conf did not log in; silent_console, flooded: the serial console said nothing, or said
-    too much; screen: the last text screen.
+    too much; screen: the last words on the screen; shown: its look when it is graphical
+    (imgtool.rehearsal.picture), else ""; logon: the words of a Windows logon or desktop, read off it.
     """
 
     watch: Watch
@@ -28,17 +29,20 @@ class FirstBoot:
     silent_console: bool
     flooded: bool
     screen: tuple[str, ...]
+    shown: str = ""
+    logon: Seen | None = None
 
 
 @dataclass(frozen=True)
 class Observed:
-    """shutdown: seconds from the power button to off, None when it was not pressed or did nothing;
-    second: how the second boot ended, None where there was none."""
+    """windows: the guest shows itself on the screen only; shutdown: seconds from the power button to off,
+    None when it was not pressed or did nothing; second: how the second boot ended, None for none."""
 
     instance: Instance
     force_import: bool
     mode: str
     first: FirstBoot
+    windows: bool = False
     pressed: bool = False
     shutdown: float | None = None
     second: Ending | None = None

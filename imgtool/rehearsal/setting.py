@@ -3,6 +3,7 @@ variables. All of it goes when the rehearsal ends."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 PREFIX = "imgtool-rehearsal-"
 LARGE = "/var/tmp"  # noqa: S108 - the folder made in it is private
-LARGE = "/var/tmp"  # noqa: S108 - the folder made in it is private
 SECTOR = 512
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class NoRoom(Stated):
@@ -55,6 +56,10 @@ def private_folder() -> Iterator[Path]:
         raise no_room(place, error.strerror or str(error)) from error
     try:
         yield folder
+    except OSError as error:
+        if error.errno in FULL:
+            raise no_room(place, error.strerror or str(error)) from error
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:

@@ -8,12 +8,11 @@ and cloud-init themselves; each was seen in a real boot or stands in those sourc
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
 
+from imgtool.rehearsal.screens import WINDOWS_SIGNS
+from imgtool.rehearsal.sign import Sign, sign
 from imgtool.text import Text
 
-Weight = Literal["end", "hint", "fault"]
 BOOT_RULES = (
     "linux.kernel",
     "linux.virtio.initramfs",
@@ -53,40 +52,6 @@ SILENT_AFTER = {
     "root": MOUNT_RULES,
 }
 
-
-@dataclass(frozen=True)
-class Sign:
-    """A known failure.
-
-    rules: those of the catalogue that explain it; the one that the static check finds broken too is named,
-    else the first. weight: "end", the boot is over; "hint", it may be, and is when one of `rules` is broken
-    by the static check; "fault", something failed and the boot goes on. asks: what is typed at a shell that
-    stands open, to tell the rules apart. where: "firmware", its log; "text", console and screen.
-    """
-
-    name: str
-    pattern: re.Pattern[str]
-    rules: tuple[str, ...]
-    weight: Weight
-    message: Text
-    remedy: Text
-    where: Literal["firmware", "text"] = "text"
-    asks: str = ""
-
-
-def _sign(  # noqa: PLR0917 - a row of the table
-    name: str,
-    pattern: str,
-    rules: tuple[str, ...],
-    weight: Weight,
-    message: Text,
-    remedy: Text,
-    where: Literal["firmware", "text"] = "text",
-    asks: str = "",
-) -> Sign:
-    return Sign(name, re.compile(pattern), rules, weight, message, remedy, where, asks)
-
-
 _CHECK = Text(
     en="imgtool check IMAGE tells what is wrong, with the commands that mend it.",
     zh="运行 imgtool check IMAGE 查看具体原因及修复命令。",
@@ -104,7 +69,7 @@ _MOUNTS = Text(
 
 SIGNS: tuple[Sign, ...] = (
     # -- firmware
-    _sign(
+    sign(
         "no bootable device",
         r"No bootable device|Boot failed: (?:not a bootable disk|could not read the boot disk)",
         ("disk.boot-mode",),
@@ -119,7 +84,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         where="firmware",
     ),
-    _sign(
+    sign(
         "no UEFI loader",
         r"BdsDxe: (?:failed to (?:load|start) Boot|No bootable option)|UEFI Interactive Shell|^Shell> *$",
         ("disk.boot-mode",),
@@ -136,7 +101,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
     ),
     # -- boot loader
-    _sign(
+    sign(
         "GRUB rescue",
         r"grub rescue>",
         ("linux.bootloader", "disk.boot-mode", "disk.partitions.bounds"),
@@ -150,7 +115,7 @@ SIGNS: tuple[Sign, ...] = (
             zh="请在该磁盘上重新安装 GRUB：先 grub-install，再 grub-mkconfig。",
         ),
     ),
-    _sign(
+    sign(
         "GRUB prompt",
         r"^grub> *$|Minimal BASH-like line editing is supported",
         ("linux.bootloader", "disk.boot-mode"),
@@ -161,7 +126,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         Text(en="Write GRUB's configuration: grub-mkconfig -o …", zh="请生成 GRUB 配置：grub-mkconfig -o …"),
     ),
-    _sign(
+    sign(
         "GRUB finds no kernel",
         r"error: .*you need to load the kernel first"
         r"|error: file [`'](?:/boot)?/(?:vmlinu|bzImage)\S* not found",
@@ -173,7 +138,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _CHECK,
     ),
-    _sign(
+    sign(
         "GRUB finds no initramfs",
         r"error: file [`'](?:/boot)?/init\S* not found",
         ("linux.kernel",),
@@ -184,7 +149,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _CHECK,
     ),
-    _sign(
+    sign(
         "GRUB password",
         r"^Enter username: *$",
         ("linux.bootloader",),
@@ -198,7 +163,7 @@ SIGNS: tuple[Sign, ...] = (
             zh="请从 GRUB 配置中删除 superusers 设置，或为菜单项添加 --unrestricted。",
         ),
     ),
-    _sign(
+    sign(
         "disk passphrase",
         r"Please (?:unlock|enter passphrase for) disk|Enter passphrase for (?:/|hd|LUKS|\()",
         ("disk.encrypted",),
@@ -209,24 +174,8 @@ SIGNS: tuple[Sign, ...] = (
         ),
         Text(en="Decrypt the disk before the import.", zh="请在导入前解密磁盘。"),
     ),
-    _sign(
-        "Windows boot manager fails",
-        r"BOOTMGR is (?:missing|compressed)|NTLDR is missing|Error loading operating system"
-        r"|Missing operating system|Windows failed to start|An operating system wasn't found",
-        ("windows.boot", "disk.boot-mode"),
-        "end",
-        Text(
-            en="The Windows boot manager does not find what it starts.",
-            zh="Windows 启动管理器找不到要启动的内容。",
-        ),
-        Text(
-            en="Repair the boot files from a Windows recovery medium: bootrec /fixmbr, bootrec /fixboot, "
-            "bcdboot C:\\Windows.",
-            zh="请用 Windows 恢复介质修复引导文件：bootrec /fixmbr、bootrec /fixboot、bcdboot C:\\Windows。",
-        ),
-    ),
     # -- kernel
-    _sign(
+    sign(
         "no root device for the kernel",
         r"Kernel panic - not syncing: VFS: Unable to mount root fs|VFS: Cannot open root device",
         BOOT_RULES,
@@ -237,7 +186,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _INITRAMFS,
     ),
-    _sign(
+    sign(
         "kernel panic",
         r"Kernel panic - not syncing",
         ("rehearsal.kernel", *ROOT_RULES),
@@ -246,7 +195,7 @@ SIGNS: tuple[Sign, ...] = (
         _CHECK,
     ),
     # -- initramfs
-    _sign(
+    sign(
         "initramfs shell",
         r"^\(initramfs\) *$|ALERT! +\S+ +does not exist|Gave up waiting for (?:root|suspend)",
         ROOT_RULES,
@@ -258,7 +207,7 @@ SIGNS: tuple[Sign, ...] = (
         _INITRAMFS,
         asks="cat /proc/partitions",
     ),
-    _sign(
+    sign(
         "initramfs waits",
         r"Begin: Waiting for root file system",
         ROOT_RULES,
@@ -269,7 +218,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _INITRAMFS,
     ),
-    _sign(
+    sign(
         "dracut shell",
         r"^(?:dracut|switch_root):/[^#]*# *$|Warning: Could not boot\.|rdsosreport\.txt"
         r"|dracut: FATAL: |Warning: /dev/\S+ does not exist",
@@ -282,7 +231,7 @@ SIGNS: tuple[Sign, ...] = (
         _INITRAMFS,
         asks="cat /proc/partitions",
     ),
-    _sign(
+    sign(
         "dracut waits",
         r"dracut-initqueue.*: Warning: dracut-initqueue: ?(?:timeout|starting timeout)"
         r"|[Ss]tart job is running for (?:/dev/|dev-|dracut initqueue).*no limit\)",
@@ -294,7 +243,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _INITRAMFS,
     ),
-    _sign(
+    sign(
         "LVM group incomplete",
         r"Couldn't find device with uuid|Volume group \"[^\"]+\" not found|Cannot process volume group",
         ("disk.other-disks", "linux.bootloader.root"),
@@ -306,7 +255,7 @@ SIGNS: tuple[Sign, ...] = (
         _CHECK,
     ),
     # -- filesystems
-    _sign(
+    sign(
         "mount waits",
         r"[Ss]tart job is running for .*\([0-9a-z ]+ / 1min 30s\)",
         MOUNT_RULES,
@@ -317,7 +266,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _MOUNTS,
     ),
-    _sign(
+    sign(
         "device timed out",
         r"Timed out waiting for device|Job dev-\S+\.device/start timed out",
         MOUNT_RULES,
@@ -328,7 +277,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _MOUNTS,
     ),
-    _sign(
+    sign(
         "emergency mode",
         r"You are in (?:emergency|rescue) mode|Give root password for maintenance|Press Enter for maintenance"
         r"|Cannot open access to console, the root account is locked",
@@ -340,7 +289,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
         _MOUNTS,
     ),
-    _sign(
+    sign(
         "fsck by hand",
         r"UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY"
         r"|fsck (?:failed|exited) with (?:exit |status )?(?:status |code )?[4-9]",
@@ -355,7 +304,7 @@ SIGNS: tuple[Sign, ...] = (
             zh="请在导入前对未挂载的卷执行 fsck -f 修复。",
         ),
     ),
-    _sign(
+    sign(
         "filesystem damage",
         r"EXT4-fs error \(device"
         r"|XFS \(\S+\): (?:Corruption|Metadata corruption|Filesystem has been shut down)"
@@ -369,7 +318,7 @@ SIGNS: tuple[Sign, ...] = (
         ),
     ),
     # -- cloud-init
-    _sign(
+    sign(
         "cloud-init fails",
         r"cloud-init\[\d+\]: .*Traceback|ModuleNotFoundError: No module named"
         r"|ImportError: No module named|DistributionNotFound:"
@@ -385,7 +334,7 @@ SIGNS: tuple[Sign, ...] = (
             zh="请重新安装 cloud-init 及其所需的 Python 依赖包。",
         ),
     ),
-    _sign(
+    sign(
         "no data source",
         r"Datasource DataSourceNone|Used fallback datasource",
         ("linux.cloud-init.datasource",),
@@ -399,6 +348,7 @@ SIGNS: tuple[Sign, ...] = (
             zh="请在 /etc/cloud/cloud.cfg.d/ 的 datasource_list 中加入 ConfigDrive。",
         ),
     ),
+    *WINDOWS_SIGNS,
 )
 
 # What goes well: the stage that a line shows, earliest first. A group is the name of what was found.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from imgtool.rehearsal.signs import COUNTING, MENU, MILESTONES, SIGNS, Sign
+from imgtool.rehearsal.screens import LOGON
+from imgtool.rehearsal.sign import Sign
+from imgtool.rehearsal.signs import COUNTING, MENU, MILESTONES, SIGNS
 
 ORDER = tuple(name for name, _ in MILESTONES)
 _ANY = re.compile("|".join(f"(?:{it.pattern.pattern})" for it in SIGNS if it.where == "text"))
@@ -40,6 +42,8 @@ class Watch:
     told: list[str] = field(default_factory=list)
     menu: float | None = None
     login_host: str = ""
+    logon: Seen | None = None
+    """The words of a Windows logon or desktop, on a graphical screen."""
 
     def lines(self, lines: list[str], partial: str, age: float) -> None:
         """Lines of the console (or rows of the screen), and what stands after the last one."""
@@ -47,6 +51,12 @@ class Watch:
             self._line(line, age)
         if partial.strip():
             self._line(partial.rstrip(" ") + " ", age, waiting=True)
+
+    def screen(self, words: list[str], age: float) -> None:
+        """Words read off a graphical screen: all that it says now."""
+        self.lines(words[:-1], words[-1] if words else "", age)
+        found = next(filter(LOGON.search, words), None)
+        self.logon = (self.logon or Seen(age, found)) if found else None
 
     def firmware(self, lines: list[str], age: float) -> None:
         """Lines of the firmware's log."""

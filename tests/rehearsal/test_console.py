@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from imgtool.errors import UsageError
 from imgtool.rehearsal.console import FLOOD, KEPT_LINES, LONGEST_LINE, LONGEST_LOG, Console
+from imgtool.rehearsal.setting import NoRoom
 
 COLOURED = b"[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mcron\x1b[0m.\r\n"
 
@@ -70,6 +72,20 @@ def test_one_endless_line_is_kept_small() -> None:
     for _ in range(1000):
         console.take(b"y" * 10_000)
     assert len(console.partial) <= LONGEST_LINE
+
+
+def test_a_log_that_can_not_be_written_any_more_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    console = Console(log)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    try:
+        console.take(b"0123456789")
+        with pytest.raises(NoRoom, match=r"log can't be written"):
+            console.take(b"more")
+    finally:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        console.close()
 
 
 def test_a_log_that_exists_is_not_written_over(tmp_path: Path) -> None:

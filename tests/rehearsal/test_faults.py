@@ -18,7 +18,10 @@ import pytest
 
 from fixtures import formats
 from fixtures.pytest_plugin import ImageByName
-from tests.cli.running import environment, imgtool, start
+from imgtool.rehearsal import boot_watch
+from imgtool.rehearsal.setting import NoRoom
+from tests.cli.running import IMGTOOL, environment, imgtool, start
+from tests.rehearsal.rehearsing import rehearse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rehearsal-1")]
 
@@ -80,6 +83,7 @@ def failures(report: dict[str, Any]) -> list[str]:
         ("floods", "rehearsal.loader", "had still not come this far"),
         ("menu", "linux.bootloader", "waits for a person"),
         ("password", "linux.bootloader", "user name and password"),
+        ("passphrase", "disk.encrypted", "nobody can give it"),
         ("screen-only", "linux.kernel", "nothing to mount as its root"),
     ],
 )
@@ -227,6 +231,43 @@ def test_a_folder_for_temporary_files_that_can_not_be_used_is_named(image: Image
     said = imgtool("rehearse", image("boot/menu"), env=environment(TMPDIR="/nonexistent"))
     assert said.returncode == 4
     assert "TMPDIR" in said.stderr
+
+
+def in_a_small_folder(folder: Path, room: str, script: str, *arguments: str | Path) -> Any:
+    """Run imgtool where the temporary folder, $1, is a filesystem of its own with so little room."""
+    folder.mkdir()
+    mount = f'mount -t tmpfs -o size={room} tmpfs "$1" && {{ {script}; }}'
+    command = ["unshare", "--map-root-user", "--mount", "--user", "sh", "-c", mount, "sh"]
+    said = subprocess.run(
+        [*map(str, (*command, folder, *IMGTOOL, "rehearse", *arguments))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment(TMPDIR=str(folder)),
+    )
+    if "unshare" in said.stderr or "mount:" in said.stderr:
+        pytest.skip(f"no user namespaces here: {said.stderr}")
+    return said
+
+
+@pytest.mark.parametrize(("room", "image_name"), [("100k", "boot/menu"), ("2m", "boot/writes")])
+def test_storage_that_is_full_is_told_with_what_to_do(
+    image: ImageByName, tmp_path: Path, room: str, image_name: str
+) -> None:
+    script = 'folder=$1; shift; "$@"; code=$?; ls -A "$folder"; exit $code'
+    said = in_a_small_folder(tmp_path / "place", room, script, "--timeout", "30", image(image_name))
+    assert said.returncode == 4, said.stderr
+    assert "TMPDIR" in said.stderr
+    assert said.stdout == "", "nothing is left in the folder"
+
+
+def test_a_guest_that_writes_without_end_is_stopped(
+    image: ImageByName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot_watch, "LARGEST_OVERLAY", 4 << 20)
+    with pytest.raises(NoRoom, match="wrote more than"):
+        rehearse(image("boot/writes"), timeout=60)
 
 
 def test_what_is_no_disk_image_is_not_booted(image: ImageByName) -> None:

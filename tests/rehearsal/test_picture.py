@@ -6,14 +6,14 @@ import zlib
 
 import pytest
 
-from imgtool.rehearsal.picture import PNG, png_of_ppm, size
+from imgtool.rehearsal.picture import PNG, Screen
 
 
 def test_a_ppm_becomes_a_png_of_the_same_pixels() -> None:
     pixels = bytes(range(2 * 3 * 3))
-    png = png_of_ppm(b"P6\n2 3\n255\n" + pixels)
+    png = Screen.of_ppm(b"P6\n2 3\n255\n" + pixels).png()
     assert png.startswith(PNG)
-    assert size(png) == (2, 3)
+    assert png[16:24] == bytes((0, 0, 0, 2, 0, 0, 0, 3)), "width and height"
     at = png.index(b"IDAT")
     rows = zlib.decompress(png[at + 4 : png.index(b"IEND") - 8])
     assert [rows[row * 7 + 1 : row * 7 + 7] for row in range(3)] == [pixels[:6], pixels[6:12], pixels[12:]]
@@ -24,4 +24,4 @@ def test_a_ppm_becomes_a_png_of_the_same_pixels() -> None:
 )
 def test_what_is_no_whole_ppm_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="PPM"):
-        png_of_ppm(data)
+        Screen.of_ppm(data)

@@ -20,6 +20,10 @@ SAID = {
     "GRUB password": ["Enter username: "],
     "no UEFI loader": ['BdsDxe: failed to load Boot0001 "UEFI Misc Device" from PciRoot(0x0): Not Found'],
     "Windows boot manager fails": ["BOOTMGR is missing"],
+    "Windows finds no boot device": ["*** STOP: 0x0000007B (0xFFFFF880009A97E8,0xFFFFFFFFC0000034)"],
+    "Windows stop screen": ["Your PC ran into a problem and needs to restart. We're just collecting"],
+    "Windows recovery": ["Your PC/Device needs to be repaired"],
+    "Windows setup waits": ["Type a password for the built-in administrator account that you can use"],
     "disk passphrase": ["Please unlock disk vda3_crypt: "],
     "no root device for the kernel": [
         "[    2.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
@@ -120,6 +124,72 @@ def test_only_lines_with_this_runs_mark_are_the_guests_report() -> None:
     watch = Watch("imgtool-report-abc ")
     watch.lines(["imgtool-report-abc hostname=vm", "imgtool-report-xyz hostname=other"], "", 1.0)
     assert watch.told == ["hostname=vm"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sign"),
+    [
+        ("你的电脑遇到问题，需要重新启动。我们只收集某些错误信息", "Windows stop screen"),
+        ("终止代码 : INACCESSIBLE BOOT DEVICE", "Windows finds no boot device"),
+        ("*#* STOP: Ox0Q00007B", "Windows finds no boot device"),
+        ("A problem has been detected and windows has been shut down to prevent", "Windows stop screen"),
+        (
+            "The Boot Configuration Data file is missing some required information",
+            "Windows boot manager fails",
+        ),
+        ("A disk read error occurred", "Windows boot manager fails"),
+        ("正在准备自动修复", "Windows recovery"),
+    ],
+)
+def test_the_words_of_a_windows_that_failed_are_recognised_as_they_are_read(words: str, sign: str) -> None:
+    watch = Watch("mark ")
+    watch.screen([words], 1.0)
+    assert next(iter(watch.sightings)) == sign
+    assert watch.logon is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Press Ctrl+Alt+Delete to unlock.",
+        "Press CTRL + ALT + DELETE to log on",
+        "Press Ctrl+Alt+Delete to sign in.",
+        "#8 Ctrl+Alt+Delete 解锁 。",
+        "请按 CTRL + ALT + DELETE 登录",
+        "Recycle Bin,",
+        "欢迎使用服务器管理器",
+    ],
+)
+def test_the_words_of_a_logon_or_a_desktop_are_recognised_as_they_are_read(words: str) -> None:
+    watch = Watch("mark ")
+    watch.screen(["10:42", words], 1.0)
+    assert watch.logon is not None
+    assert watch.sightings == {}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Press Ctrl+Alt+Del to restart",
+        "Getting devices ready 35%",
+        "Getting ready",
+        "Working on updates 30% complete. Don't turn off your computer",
+        "Windows Boot Manager",
+        "Windows Server 2016",
+        "请稍候",
+    ],
+)
+def test_other_words_of_a_windows_prove_nothing(words: str) -> None:
+    watch = Watch("mark ")
+    watch.screen([words], 1.0)
+    assert watch.logon is None
+
+
+def test_a_logon_that_went_away_again_is_none() -> None:
+    watch = Watch("mark ")
+    watch.screen(["Press Ctrl+Alt+Delete to unlock."], 1.0)
+    watch.screen(["Shutting down"], 2.0)
+    assert watch.logon is None
 
 
 @pytest.mark.parametrize("sign", SIGNS, ids=lambda sign: sign.name)
