@@ -34,7 +34,7 @@ _FILE = click.Path(path_type=Path, readable=False)
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(1, 86400),
-    help="Longest time for one boot; 180 with KVM, 900 without, by default.",
+    help="Longest time for one boot; 180 with KVM, 900 without, by default; three times that for Windows.",
 )
 @click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared.")
 @click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
@@ -84,7 +84,8 @@ def command(
 
     \b
     IMAGE is not written to, and the guest reaches nothing outside. Takes a minute with KVM, some minutes
-    without. Exit code: 0 all of it went well, 1 something did not.
+    without. Exit code: 0 all of it went well, 1 something did not, 3 it can't be told, as of a Windows that
+    shows no word.
     """
     from imgtool.cli.check import as_text, judged, rendered, verdicts_to_stderr
     from imgtool.cli.output import Output

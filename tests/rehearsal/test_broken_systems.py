@@ -20,7 +20,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rehearsal-2")]
     [
         "debian12-bios/no-virtio-initramfs",
         "debian12-bios/root-dev-sda1",
-        "debian12-dracut/root-dev-sda1",
         "debian12-dracut/no-virtio-in-dracuts-initramfs",
         "debian12-bios/fstab-vdb1",
         "debian12-bios/not-bootable",
