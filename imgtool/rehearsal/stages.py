@@ -50,8 +50,8 @@ STAGES: dict[str, Stage] = {
             "rehearsal.login",
             Text("Rehearsal: the system comes up", "预演：系统启动完成"),
             "The system asks for a login within the time limit, and does not restart or power off instead. A "
-            "Windows is up when its user data reports from inside, or the words of a logon or a desktop are read "
-            "off its screen; a screen that names no such thing is `unknown`.",
+            "Windows is up when its user data reports from inside, or the words of a logon or a desktop are "
+            "read off its screen; a screen that says no such thing is `unknown`.",
         ),
         Stage(
             "rehearsal.devices",
