@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 INSTALLER = {"x86_64": "CloudbaseInitSetup_Stable_x64.msi", "i386": "CloudbaseInitSetup_Stable_x86.msi"}
 LOCAL_SYSTEM = ("", "localsystem", "nt authority\\system", ".\\localsystem")
 SHOWN = 24
+ENCODINGS_ZH = {"utf-16": "UTF-16", "utf-8 with byte order mark": "带字节序标记（BOM）的 UTF-8"}
 
 
 @rule(
@@ -238,7 +239,7 @@ def _unreadable(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Outc
         return broken(
             Text(
                 f"The configuration is {found.encoding}, which cloudbase-init can't read.",
-                f"配置文件的编码为 {found.encoding}，cloudbase-init 无法读取。",
+                f"配置文件的编码为 {ENCODINGS_ZH[found.encoding]}，cloudbase-init 无法读取。",
             ),
             f"{init.config_path}: {found.encoding}",
             remedy=_as_ansi(guest, init, found),
@@ -326,15 +327,15 @@ def _config_file(init: CloudbaseInit) -> str:
 
 
 def _named(wrong: list[Difference], severity: Severity) -> Text:
-    names = ", ".join(it.name for it in wrong)
+    names, names_zh = ", ".join(it.name for it in wrong), "、".join(it.name for it in wrong)
     if severity is Severity.ERROR:
         return Text(
             f"Settings that the first start depends on are missing or different: {names}.",
-            f"首次启动所依赖的设置缺失或不符：{names}。",
+            f"首次启动所依赖的设置缺失或不符：{names_zh}。",
         )
     return Text(
         f"Settings are missing or different from the platform's page: {names}.",
-        f"以下设置缺失或与平台文档不符：{names}。",
+        f"以下设置缺失或与平台文档不符：{names_zh}。",
     )
 
 

@@ -34,13 +34,14 @@ ELSEWHERE = ("if", "rport", "rport2_10", "la4", "la6", "pfn", "luown")
 @dataclass(frozen=True)
 class Rule:
     """A rule on the port. profiles: those in which it holds; remotes: from where, () for everywhere; id: the
-    name of its value; by_policy: group policy's."""
+    name of its value; by_policy: group policy's; text: as written."""
 
     id: str
     allows: bool
     profiles: frozenset[str]
     remotes: tuple[str, ...]
     by_policy: bool
+    text: str = ""
 
 
 Verdict = Literal["off", "open", "limited", "closed", "blocked", "shut"]
@@ -148,7 +149,7 @@ def parse_rule(name: str, text: str, port: int, *, by_policy: bool = False) -> R
         remotes.append("IPsec")
     named = {it.capitalize() for it in fields.get("profile", ())} & set(PROFILES.values())
     return Rule(
-        name, action != "block", frozenset(named or PROFILES.values()), tuple(remotes[:16]), by_policy
+        name, action != "block", frozenset(named or PROFILES.values()), tuple(remotes[:16]), by_policy, text
     )
 
 

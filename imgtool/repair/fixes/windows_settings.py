@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from imgtool.checks.windows_state import CDROM_FILE, cdrom_denials
@@ -58,7 +59,8 @@ def _open_the_firewall(work: Work, found: RemoteDesktop) -> None:
         work.draft.registry_set(SYSTEM, f"{top}\\PublicProfile", "DoNotAllowExceptions", dword(0))
     for rule in found.public.rules:
         if not rule.allows:
-            work.draft.registry_delete(SYSTEM, f"{top}\\FirewallRules", rule.id)
+            idle = re.sub(r"(?i)\|active=true\|", "|Active=FALSE|", rule.text)
+            work.draft.registry_set(SYSTEM, f"{top}\\FirewallRules", rule.id, sz(idle))
     value = sz(RULE.format(found.port))
     work.draft.registry_set(SYSTEM, f"{top}\\FirewallRules", "RemoteDesktop-In-TCP-imgtool", value)
 
@@ -87,7 +89,7 @@ def read_discs(work: Work) -> None:
         draft.registry_set(SYSTEM, key, "Start", dword(1))
         draft.registry_delete(SYSTEM, f"{key}\\StartOverride")
     for policy, name in cdrom_denials(guest):
-        draft.registry_delete(SOFTWARE, policy, name)
+        draft.registry_set(SOFTWARE, policy, name, dword(0))
     for filters in read_class_filters(guest, [FILTERED]):
         kept = tuple(it for it in filters.drivers if not cannot_load(guest, it))
         if kept != filters.drivers:

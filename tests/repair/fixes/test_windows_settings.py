@@ -31,7 +31,7 @@ def test_of_a_policy_on_discs_only_the_values_that_deny_reading_go(tmp_path: Pat
     made.system[f"{made.here}\\{CDROM_CLASS}"] = {"UpperFilters": multi("GEARAspiWDM", "ok")}
     made.system[f"{made.here}\\Services\\ok"] = services.driver("ok", 3)
     changed = planned(tmp_path / "disk.raw", made, "windows.cdrom", Wishes())
-    assert changed == {f"{CDS}\\Deny_Read": None, f"{made.here}\\{CDROM_CLASS}\\UpperFilters": ("ok",)}
+    assert changed == {f"{CDS}\\Deny_Read": 0, f"{made.here}\\{CDROM_CLASS}\\UpperFilters": ("ok",)}
 
 
 def test_remote_desktop_is_let_in_past_a_rule_that_blocks_and_a_bound_listener(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_remote_desktop_is_let_in_past_a_rule_that_blocks_and_a_bound_listener(t
     changed = planned(tmp_path / "disk.raw", made, "windows.remote-desktop", Wishes())
     opened = changed.pop(f"{rules}\\RemoteDesktop-In-TCP-imgtool")
     assert changed == {
-        f"{rules}\\{{6d1}}": None,
+        f"{rules}\\{{6d1}}": "v2.22|Action=Block|Active=FALSE|Dir=In|Protocol=6|LPort=3389|",
         f"{station}\\LanAdapter": 0,
         f"{station}\\fEnableWinStation": 1,
     }
