@@ -36,7 +36,7 @@ demo:
 
 test:
 	@tools/setup.sh --dev run fixtures test
-	@.venv/bin/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint:
 	@tools/setup.sh --dev lint

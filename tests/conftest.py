@@ -31,6 +31,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.import_plugin("fixtures.pytest_plugin")
 
 
+# Those that take minutes each, longest first: begun last, they would leave all workers but one without work.
+LONGEST = (
+    "tests/rehearsal/test_good_systems.py",
+    "tests/repair/test_fix_real.py",
+    "tests/rehearsal/test_broken_systems.py",
+    "tests/acceptance/test_windows_libguestfs.py",
+    "tests/guest/test_parity.py",
+    "tests/repair/test_fix_windows.py",
+    "tests/repair/test_fix_faults.py",
+    "tests/cli/test_engine.py",
+    "tests/convert/test_shrink.py",
+)
+
+
+def turn(item: pytest.Item) -> int:
+    """Quick tests first: what is broken shows within seconds, before any system is built. Then LONGEST."""
+    if item.get_closest_marker("slow") is None:
+        return 0
+    file = item.nodeid.partition("::")[0]
+    return 1 + (LONGEST.index(file) if file in LONGEST else len(LONGEST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: what is broken shows within seconds, before any system is built."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Tests in their turn; within one they stay in their files' order."""
+    items.sort(key=turn)

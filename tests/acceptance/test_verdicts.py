@@ -17,7 +17,11 @@ from imgtool.rules import Finding, Status, discover
 pytestmark = pytest.mark.slow
 
 GOLDEN = ("debian12-bios", "debian12-uefi", "debian12-lvm-xfs")
-CHANGED = [recipe for recipe in images.RECIPES.values() if recipe.expected]
+CHANGED = [  # each a group, so that one worker makes the image for all tests of it
+    pytest.param(recipe, id=recipe.name, marks=pytest.mark.xdist_group(recipe.name))
+    for recipe in images.RECIPES.values()
+    if recipe.expected
+]
 OF_THE_FILE = {"format", "variant", "actual_size", "file_size", "features", "snapshots"}
 
 
@@ -31,7 +35,7 @@ def said(finding: Finding) -> tuple[object, ...]:
     return finding.id, finding.status, finding.severity, finding.message, finding.evidence
 
 
-@pytest.fixture(scope="module", params=CHANGED, ids=lambda recipe: recipe.name)
+@pytest.fixture(scope="module", params=CHANGED)
 def changed(request: pytest.FixtureRequest) -> Iterator[tuple[Recipe, ImageReport]]:
     """An image with one change, and the report on it."""
     recipe: Recipe = request.param
