@@ -1,6 +1,6 @@
 """qcow2: the format that the platform itself uses, and judges every image as.
 
-Compressed by imgtool's own writer (ISA-L in threads, one pass, deterministic), or by `qemu-img convert -c`
+Compressed by imgtool's own writer (ISA-L in processes, one pass, deterministic), or by `qemu-img convert -c`
 where ISA-L has no wheel or `--writer qemu-img` asks for it. Uncompressed by qemu-img, which copies at disk
 speed.
 """

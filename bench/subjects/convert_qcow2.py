@@ -14,11 +14,11 @@ from bench.process import peak_memory, wall_times
 
 TITLE = "Writing compressed qcow2"
 METHOD = """\
-Our own writer (ISA-L, level 1, one thread a CPU, SHA-256 and CRC-64 of the output included) against `qemu-img
-convert -c` and `qemu-img convert -c -W -m 16`, which compute neither. Each run is a whole process, from the
-raw image to the finished file; the programs take turns, and one round goes ahead uncounted, so that the image
-is in the page cache. None waits for the storage (no fsync). Every output is looked at afterwards by `qemu-img
-check`, and compared with the source by `qemu-img compare`.
+Our own writer (ISA-L, level 1, as many processes as CPUs, SHA-256 and CRC-64 of the output included) against
+`qemu-img convert -c` and `qemu-img convert -c -W -m 16`, which compute neither. Each run is a whole program,
+from the raw image to the finished file; they take turns, and one round goes ahead uncounted, so that the
+image is in the page cache. None waits for the storage (no fsync). Every output is looked at afterwards by
+`qemu-img check`, and compared with the source by `qemu-img compare`.
 
 - **Real image**: the golden image of `fixtures/` (Debian 12, 4 GiB virtual, sparse).
 - **Mixed data**: 4 GiB in stretches of 1 to 32 MiB, by turns random bytes, zeroes that are written

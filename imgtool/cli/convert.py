@@ -44,7 +44,12 @@ _PATH = click.Path(path_type=Path, readable=False)
     type=click.IntRange(1, 3),
     help="How hard imgtool's writer compresses; 1 by default.",
 )
-@click.option("--threads", metavar="N", type=click.IntRange(1, 256), help="Threads that compress; one a CPU.")
+@click.option(
+    "--threads",
+    metavar="N",
+    type=click.IntRange(1, 256),
+    help="Threads or processes that compress; one a CPU.",
+)
 @click.option(
     "--verify/--no-verify",
     default=True,

@@ -1,7 +1,7 @@
-"""A disk's clusters, compressed by several threads and handed back in order.
+"""A disk's clusters, compressed side by side and handed back in order.
 
 Raw deflate (RFC 1951) by ISA-L with a window of 4 KiB, which is what QEMU inflates with. Each cluster is
-compressed by itself, in calls that let the other threads run.
+compressed by itself.
 
 ISA-L alone does not give the same bytes every time: at the levels 1 and 2 the x86 code for a stream's first
 byte (.write_first_byte in igzip_icf_body_h1_gr_bt.asm, 2.32) hashes a register that still holds the stream's
@@ -12,13 +12,14 @@ first bytes go in by themselves here, flushed: so few take another path, and the
 
 from __future__ import annotations
 
+import mmap
+from array import array
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event, local
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from imgtool.convert.workers import Run, Sizes, most_rooms, workers
 from imgtool.errors import MachineLacks
 
 if TYPE_CHECKING:
@@ -27,31 +28,48 @@ if TYPE_CHECKING:
 WINDOW_BITS = 12
 FIRST_BYTES = 8  # fewer than ISA-L's own loop takes up (MIN_INBUF_PADDING)
 LEVELS = (1, 2, 3)  # ISA-L's level 0 gives a fifth more bytes for a tenth less time
-PIECE = 1024 * 1024  # bytes read at a time by one thread
-MOST_THREADS = 32  # a piece read and one compressed for each and some waiting: under 100 MiB
+PIECE = 1024 * 1024  # bytes read at a time
+MOST_THREADS = 32  # twice a piece's memory for each and some waiting: under 100 MiB
 SAMPLE, SAMPLE_EVERY = 64, 2048  # bytes of a cluster that are compressed first
 SHRINKS_BY = 64  # a part in so many, or it is not compressed
 MANY_DIFFERENT = 190  # of 512 bytes
-WAITING = 2  # pieces that may wait beside those at work
-
-Run = tuple[int, int]  # first cluster, and the one after the last
+WORTH_PROCESSES = 32 * 1024 * 1024  # bytes of a disk; a process takes some 5 ms to begin
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """A cluster that is not all zeroes. data: the compressed bytes, or the cluster as it is."""
 
     cluster: int
-    data: bytes
+    data: memoryview
     compressed: bool
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A run of clusters, done. until: the first cluster behind it."""
+    """A run of clusters, done: those from `first` to the one before `until`.
 
-    stored: tuple[Stored, ...]
+    sizes: the bytes of each, compressed when fewer than a cluster's, 0 for all zeroes. clusters: as they were
+    read; packed: those that were compressed, one behind the other. Both are somebody else's memory, and hold
+    this piece until the next one is asked for.
+    """
+
+    first: int
     until: int
+    sizes: Sizes[int]
+    cluster_size: int
+    clusters: memoryview
+    packed: memoryview
+
+    def stored(self) -> Iterator[Stored]:
+        """The clusters that are not all zeroes, in order."""
+        at = 0
+        for number, size in enumerate(self.sizes):
+            if size == self.cluster_size:
+                start = number * size
+                yield Stored(self.first + number, self.clusters[start : start + size], False)
+            elif size:
+                yield Stored(self.first + number, self.packed[at : at + size], True)
+                at += size
 
 
 def runs(extents: Iterable[Extent], cluster_size: int) -> Iterator[Run]:
@@ -80,58 +98,73 @@ def compressed_pieces(
 ) -> Generator[Piece, None, None]:
     """Read and compress runs of clusters; the results in the order of the runs.
 
-    Close the generator (contextlib.closing) to end the threads: none begins another cluster. Raises
-    ReadFailed, MachineLacks without ISA-L.
+    threads: or processes. Close the generator (contextlib.closing) to end them. Raises ReadFailed, and
+    MachineLacks without ISA-L.
     """
     compress = _compressor(level)
-    stop = Event()
-    own = local()  # a buffer for each thread: fresh memory for every piece costs as much as reading it
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="compress")
-    under_way: deque[Future[Piece]] = deque()
+    most = max(PIECE, cluster_size)
+    memory = memoryview(mmap.mmap(-1, most_rooms(threads) * 2 * most))  # processes see it too
 
-    def piece(run: Run) -> Piece:
-        length = (run[1] - run[0]) * cluster_size
-        if len(getattr(own, "buffer", b"")) < length:
-            own.buffer = bytearray(length)
-        return _piece(source, run, cluster_size, own.buffer, compress, stop)
+    def room(number: int) -> tuple[memoryview, memoryview]:
+        start = number * 2 * most
+        return memory[start : start + most], memory[start + most : start + 2 * most]
 
+    def work(number: int, run: Run) -> Sizes[int]:
+        return _piece(source, run, cluster_size, *room(number), compress)
+
+    def piece(number: int, run: Run) -> Piece:
+        return Piece(*run, crew.next(), cluster_size, *room(number))
+
+    needed = None
+    if source.descriptor is not None and source.size >= WORTH_PROCESSES:
+        needed = [source.descriptor]
+    crew = workers(work, threads, needed)
     try:
-        for run in wanted:
-            under_way.append(pool.submit(piece, run))
-            if len(under_way) >= threads + WAITING:
-                yield under_way.popleft().result()
+        under_way: deque[tuple[int, Run]] = deque()
+        for count, run in enumerate(wanted):
+            if len(under_way) == crew.rooms:
+                yield piece(*under_way.popleft())  # its room is free once the next one is asked for
+            under_way.append((count % crew.rooms, run))
+            crew.begin(*under_way[-1])
         while under_way:
-            yield under_way.popleft().result()
+            yield piece(*under_way.popleft())
     finally:
-        stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        crew.end()
 
 
 Compress = Callable[[bytes | memoryview], bytes]
 
 
-def _piece(  # noqa: PLR0917 - what a thread is given
-    source: Source, run: Run, cluster_size: int, buffer: bytearray, compress: Compress, stop: Event
-) -> Piece:
-    """Read a run of clusters into the buffer and compress them one by one."""
+def _piece(  # noqa: PLR0917 - what a worker is given
+    source: Source,
+    run: Run,
+    cluster_size: int,
+    clusters: memoryview,
+    packed: memoryview,
+    compress: Compress,
+) -> Sizes[int]:
+    """Read a run of clusters into the one memory and compress them, one by one, into the other."""
     first, until = run
     offset, length = first * cluster_size, (until - first) * cluster_size
-    view = memoryview(buffer)
-    held = 0 if stop.is_set() else min(length, source.size - offset)
-    source.read_into(view[:held], offset)
-    view[held:length] = bytes(length - held)  # the disk ends within its last cluster
+    held = min(length, source.size - offset)
+    source.read_into(clusters[:held], offset)
+    clusters[held:length] = bytes(length - held)  # the disk ends within its last cluster
     zeroes = bytes(cluster_size)
-    stored: list[Stored] = []
-    for start in range(0, length, cluster_size):
-        if buffer.startswith(zeroes, start):
+    sizes = array("I", bytes(4 * (until - first)))
+    at = 0
+    for number in range(until - first):
+        cluster = clusters[number * cluster_size : (number + 1) * cluster_size]
+        if zeroes.startswith(cluster):
             continue
-        if stop.is_set():
-            break
-        cluster = view[start : start + cluster_size]
-        packed = compress(cluster) if _may_shrink(cluster, compress) else b""
-        shrunk = 0 < len(packed) < cluster_size
-        stored.append(Stored(first + start // cluster_size, packed if shrunk else bytes(cluster), shrunk))
-    return Piece(tuple(stored), until)
+        sizes[number] = cluster_size
+        if _may_shrink(cluster, compress):
+            data = compress(cluster)
+            size = len(data)
+            if size < cluster_size:
+                packed[at : at + size] = data
+                at += size
+                sizes[number] = size
+    return sizes
 
 
 def _may_shrink(cluster: memoryview, compress: Compress) -> bool:

@@ -57,6 +57,7 @@ class Bar:
             unit_divisor=1024,
             leave=False,
             dynamic_ncols=True,
+            miniters=1,  # each step looks at the clock, so nobody needs to watch over slow ones
             file=sys.stderr,
         )
 
@@ -81,6 +82,7 @@ class Bar:
 def _tqdm() -> Callable[..., Any]:
     from tqdm import tqdm
 
+    tqdm.monitor_interval = 0  # its thread would keep the compressing from being done in processes
     make: Callable[..., Any] = tqdm
     return make
 

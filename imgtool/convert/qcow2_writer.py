@@ -1,7 +1,7 @@
 """Our own writer of compressed qcow2: one pass over the source, bounded memory, the same bytes every time.
 
-The calling thread lays out and writes what the compressing threads hand it in the disk's order, so nothing in
-the file depends on their timing. Specification: docs/interop/qcow2.rst in QEMU's source.
+The calling thread lays out and writes what others compress, in the disk's order, so nothing in the file
+depends on their timing. Specification: docs/interop/qcow2.rst in QEMU's source.
 
 Digests: SHA-256 takes bytes in file order only, and the header, which comes first, names the L1 table's
 place. That is chosen when half of the disk is done. What is before it is final then, and is hashed while the
@@ -93,10 +93,10 @@ def write_compressed(
 ) -> Written:
     """Write the disk into `out`, an empty regular file (or its descriptor), as compressed qcow2.
 
-    level: ISA-L's, 1 to 3; compat: "1.1" (QEMU 1.1 and later) or "0.10" (any); threads: default one a CPU;
-    progress: told from this thread how many bytes of the disk are done; it may raise to stop the work;
-    limit: bytes that the file may have; digests: read the file again for SHA-256 and CRC-64.
-    However it ends, its threads have ended. On an error the file is incomplete. Raises OutputTooLarge,
+    level: ISA-L's, 1 to 3; compat: "1.1" (QEMU 1.1 and later) or "0.10" (any); threads: or processes,
+    default one a CPU; progress: told from this thread how many bytes of the disk are done; it may raise to
+    stop the work; limit: bytes that the file may have; digests: read the file again for SHA-256 and CRC-64.
+    However it ends, they have ended. On an error the file is incomplete. Raises OutputTooLarge,
     ReadFailed, MachineLacks without ISA-L, UsageError for sizes that qcow2 can't have, OSError when writing
     fails.
     """
@@ -156,16 +156,18 @@ class _Writer:
         self._l1 = array("Q", bytes(geometry.l1_entries * ENTRY_BYTES))
         self._l2 = array("Q", bytes(geometry.cluster_size))
         self._l2_number: int | None = None
-        self._parts: list[bytes] = []  # compressed clusters that follow one another, not yet written
+        self._parts: list[memoryview] = []  # compressed clusters that follow one another, not yet written
         self._parts_at = 0
         self._parts_size = 0
-        self._held: list[tuple[int, bytes]] = []
+        self._held: list[tuple[int, memoryview]] = []
+        self._kept = memoryview(bytearray(max(HELD, geometry.cluster_size)))
+        self._copied = 0  # of those held: the first so many are in `kept`
         self.data_clusters = 0
         self.compressed_clusters = 0
 
     def take(self, piece: Piece) -> None:
         """Put the clusters of a piece into the file. Raises OutputTooLarge, OSError."""
-        for stored in piece.stored:
+        for stored in piece.stored():
             if stored.cluster >= self._middle and self._allocation.tables is None:
                 self._place_tables()
             number, index = divmod(stored.cluster, self._geometry.l2_entries)
@@ -182,6 +184,8 @@ class _Writer:
                 if len(self._held) * self._geometry.cluster_size >= HELD:
                     self._place_held()
             self.data_clusters += 1
+        self._flush()
+        self._keep_held()
         self._within_limit(piece.until)
 
     def finish(self) -> int:
@@ -215,7 +219,7 @@ class _Writer:
         if self._digests is not None:
             self._digests.begin(l1_offset)
 
-    def _append(self, offset: int, data: bytes) -> None:
+    def _append(self, offset: int, data: memoryview) -> None:
         """Collect a compressed cluster; write the collected ones when it does not follow them."""
         if offset != self._parts_at + self._parts_size or self._parts_size >= WRITE:
             self._flush()
@@ -237,7 +241,16 @@ class _Writer:
         for index, _ in self._held:
             self._l2[index] = offset | COPIED
             offset += self._geometry.cluster_size
-        self._held = []
+        self._held, self._copied = [], 0
+
+    def _keep_held(self) -> None:
+        """Copy the clusters held back out of their piece, whose memory is used again."""
+        size = self._geometry.cluster_size
+        for number, (index, data) in enumerate(self._held[self._copied :], self._copied):
+            kept = self._kept[number * size : (number + 1) * size]
+            kept[:] = data
+            self._held[number] = index, kept
+        self._copied = len(self._held)
 
     def _end_table(self) -> None:
         """Write the L2 table at work."""
@@ -259,7 +272,7 @@ class _Writer:
             size = self._geometry.disk_size
             raise OutputTooLarge(self._limit, min(done * self._geometry.cluster_size, size), size)
 
-    def _write_all(self, offset: int, parts: list[bytes]) -> None:
+    def _write_all(self, offset: int, parts: list[memoryview]) -> None:
         """Write what follows one another, without copying it together first."""
         for first in range(0, len(parts), MOST_PARTS):
             group = parts[first : first + MOST_PARTS]

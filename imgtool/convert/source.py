@@ -38,7 +38,13 @@ class Extent:
 
 
 class Backend(Protocol):
-    """Where the bytes come from. Both may be called from several threads."""
+    """Where the bytes come from. Both may be called from several threads.
+
+    descriptor: of the file that is read, where a copy of this process may read it too, at the same time.
+    """
+
+    @property
+    def descriptor(self) -> int | None: ...
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill a buffer with the bytes from `offset` on. Raises ReadFailed."""
@@ -48,11 +54,15 @@ class Backend(Protocol):
 
 
 class Source:
-    """A disk that is being converted. `size` in bytes, whole sectors; `path`: the file read."""
+    """A disk that is being converted. `size` in bytes, whole sectors; `path`: the file read.
+
+    descriptor: of the file, where processes that are copied from this one may read it too, all at once.
+    """
 
     def __init__(self, path: Path, size: int, backend: Backend, moment: Moment) -> None:
         self.path = path
         self.size = size
+        self.descriptor = backend.descriptor
         self._backend = backend
         self._moment = moment
 
@@ -97,7 +107,7 @@ class _RawFile:
     """The disk's bytes as they lie in an open file; a last sector that is cut short ends in zeroes."""
 
     def __init__(self, descriptor: int, size: int) -> None:
-        self._file = descriptor
+        self.descriptor = self._file = descriptor
         self._size = size
         self._held = os.fstat(descriptor).st_size
 
@@ -143,6 +153,8 @@ class _RawFile:
 
 class _Served:
     """The disk behind qemu-nbd; its connection answers one thread at a time."""
+
+    descriptor = None
 
     def __init__(self, blocks: NbdBlocks) -> None:
         self._blocks = blocks
