@@ -14,7 +14,7 @@ from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.guest.linux import LinuxGuest
-    from imgtool.guest.sshd import Account, Directive, SshdConfig
+    from imgtool.guest.sshd_config import Account, Directive, SshdConfig
     from imgtool.image import Image
 
 EVERY_ADDRESS = (
@@ -61,7 +61,8 @@ def sshd(image: Image) -> Iterator[Outcome]:
     Evidence: the file and line. Example: `/etc/ssh/sshd_config.d/01-hardening.conf:3: passwordauthentication
     no`. The fix is a file of the server's own that comes first, or the service's enabling.
     """
-    from imgtool.guest.sshd import CONFIGS, PROGRAMS, read_sshd_config, ssh_service
+    from imgtool.guest.sshd import CONFIGS, PROGRAMS, ssh_service
+    from imgtool.guest.sshd_config import read_sshd_config
 
     guest = image.linux
     program = next((path for path in PROGRAMS if guest.tree.is_file(path)), None)
@@ -102,6 +103,7 @@ def sshd(image: Image) -> Iterator[Outcome]:
         )
         yield from faults
         return
+    faults += _refused(config)
     faults += lacking_keys(image, guest)
     faults += listens_elsewhere(config)
     ways = list(ways_in(image, guest, config))
@@ -145,6 +147,24 @@ def _again(guest: LinuxGuest) -> Text | None:
         "zypper": "zypper --non-interactive install --force openssh",
     }.get(guest.release.package_manager)
     return in_guest(command) if command else None
+
+
+def _refused(config: SshdConfig) -> Iterator[Outcome]:
+    """A line that sshd does not understand ends it (`sshd -t` says which)."""
+    if config.problems:
+        first = config.problems[0].why
+        yield broken(
+            Text(
+                f"sshd refuses its configuration and does not start: {first.en}.",
+                f"sshd 拒绝其配置，无法启动：{first.zh}。",
+            ),
+            *(problem.source for problem in config.problems[:8]),
+            remedy=Text(
+                "Mend the line in the guest, then have sshd read it:\nsshd -t",
+                "请在系统内修正该行，然后用 sshd 检查：\nsshd -t",
+            ),
+            fixable=False,
+        )
 
 
 def lacking_keys(image: Image, guest: LinuxGuest) -> Iterator[Outcome]:
@@ -247,7 +267,7 @@ def ways_in(image: Image, guest: LinuxGuest, config: SshdConfig) -> Iterator[Out
 
 def _accounts(image: Image, guest: LinuxGuest) -> Iterator[Account]:
     """Whose password or key the platform sets: root's, and that of cloud-init's default account."""
-    from imgtool.guest.sshd import Account, account
+    from imgtool.guest.sshd_config import Account, account
 
     yield account(guest.tree, "root")
     try:
@@ -263,7 +283,7 @@ def _accounts(image: Image, guest: LinuxGuest) -> Iterator[Account]:
 
 def _allowed(config: SshdConfig, each: Account) -> Way:
     """DenyUsers, AllowUsers, DenyGroups, AllowGroups (auth.c, allowed_user)."""
-    from imgtool.guest.sshd import matches
+    from imgtool.guest.sshd_config import matches
 
     def named(lines: list[Directive], names: frozenset[str], *, elsewhere: bool = True) -> Directive | None:
         """The line that names one of them; elsewhere: also where it does so for some addresses alone."""
@@ -315,9 +335,23 @@ def _password(guest: LinuxGuest, config: SshdConfig, each: Account) -> Way:
         value = "yes" if _set_by_cloud_init(guest, line) else "no"
     if value != "no":
         return Way(True)
-    keyboard, _ = _said(config, each, "kbdinteractiveauthentication", "challengeresponseauthentication")
     pam, _ = _said(config, each, "usepam")
-    return Way(keyboard != "no" and pam == "yes", line)
+    return Way(asks_by_keyboard(config, each) and pam == "yes", line)
+
+
+def asks_by_keyboard(config: SshdConfig, each: Account) -> bool:
+    """KbdInteractiveAuthentication. Until 8.6 ChallengeResponseAuthentication switched it on, since 8.7 it is
+    another name for it."""
+    from imgtool.guest.sshd_config import REWRITTEN
+
+    names = ("kbdinteractiveauthentication", "challengeresponseauthentication")
+    if config.version is None or config.version >= REWRITTEN:
+        return config.first_of(names, each) != "no"
+    keyboard, line = _said(config, each, names[0])
+    if line is not None and line.criteria:  # below Match it stands for itself
+        return keyboard == "yes"
+    challenge, _ = _said(config, each, names[1])
+    return challenge != "no" or keyboard == "yes"
 
 
 def _by_password(methods: str) -> bool:
@@ -398,11 +432,11 @@ def _open(guest: LinuxGuest, config: SshdConfig, admitted: dict[tuple[str, int],
 
 def includes_folder(guest: LinuxGuest, path: str) -> bool:
     """The main file includes the folder before anything else that would count."""
-    from imgtool.guest.sshd import parse_lines
+    from imgtool.guest.sshd_config import parse_lines
 
     for _, keyword, words in parse_lines(guest.tree.text_if_there(path, 1 << 20) or ""):
         if keyword == "include":
-            return any("/sshd_config.d/" in f"/etc/ssh/{word}" for word in words)
+            return any("/sshd_config.d/" in f"/etc/ssh/{word}" for word in words or ())
         if keyword in ("passwordauthentication", "permitrootlogin", "match", "pubkeyauthentication"):
             return False
     return False

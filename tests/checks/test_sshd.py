@@ -210,6 +210,32 @@ def test_red_hat_7_lets_root_in() -> None:
     assert levels(sshd, guest(files, without=["/etc/ssh/sshd_config.d/10-platform.conf"])) == ["kept"]
 
 
+KEYWORDS = b"\x7fELF OpenSSH_9.2p1\0permitrootlogin\0passwordauthentication\0usepam\0match\0include\0"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("PermitRootLogin yes\nPasswordAuthentcation no\n", "knows no passwordauthentcation"),
+        ("PermitRootLogin maybe\n", "permitrootlogin can't be maybe"),
+        ("PermitRootLogin\n", "permitrootlogin has no value"),
+        ("PermitRootLogin yes no\n", "takes one value"),
+        ('PermitRootLogin "yes\n', "quote of permitrootlogin does not end"),
+        ("PermitRootLogin yes\nMatch Usr root\n", "Match knows no usr"),
+        ("PermitRootLogin yes\nMatch User root\nUsePAM no\n", "can't stand below Match"),
+        ("\ufeffPermitRootLogin yes\n", "knows no \ufeffpermitrootlogin"),
+    ],
+)
+def test_a_line_that_sshd_does_not_take_keeps_it_from_starting(text: str, words: str) -> None:
+    files = {"/usr/sbin/sshd": KEYWORDS, MAIN: text}
+    given = guest(files, without=["/etc/ssh/sshd_config.d/10-platform.conf"])
+    outcome = next(it for it in judge(sshd, given) if it.kind == "broken")
+    assert "refuses its configuration" in outcome.message.en
+    assert words in outcome.message.en
+    assert outcome.evidence[0].startswith(f"{MAIN}:")
+    assert remedy(outcome).endswith("sshd -t")
+
+
 def test_a_file_that_includes_itself_comes_to_an_end() -> None:
     assert judge(sshd, main("Include sshd_config\nPermitRootLogin yes\n"))[0].kind == "kept"
 

@@ -14,7 +14,8 @@ HEAD = "# Written by imgtool fix: the platform sets a password or a key.\n"
 @fix("linux.sshd")
 def let_people_in(work: Work) -> None:
     """The service enabled, host keys made at boot, old addresses and what shuts everyone out taken away."""
-    from imgtool.guest.sshd import read_sshd_config, ssh_service
+    from imgtool.guest.sshd import ssh_service
+    from imgtool.guest.sshd_config import read_sshd_config
 
     guest = work.guest
     service = ssh_service(guest.services)
