@@ -1,4 +1,4 @@
-"""NTFS through libfsntfs. What libfsntfs can't read, or finds damaged, is GuestReadFailed."""
+"""NTFS: directories by ntfs_index, files through libfsntfs. What is damaged is GuestReadFailed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from imgtool.disk.blocks import BlockFile, Blocks
-from imgtool.guest.filesystem import MOST_NAMES, Stat, damaged, unsupported
+from imgtool.guest.filesystem import GuestReadFailed, Stat, damaged, unsupported
+from imgtool.guest.ntfs_index import NUMBER, FileTable, Named
+from imgtool.guest.windows_names import upper
+from imgtool.text import Text
 
 ROOT_RECORD = 5
 FIRST_RECORD = 16
@@ -21,18 +24,30 @@ OVERLAY_TAG = 0x80000017
 NAMED_TAGS = {0x80000013: "deduplicated files", 0x9000001A: "cloud files"}
 FILETIME_EPOCH = 11_644_473_600
 KEPT = 512
-FILE_NAME = 0x30
-RECORD_NUMBER = 0xFFFFFFFFFFFF
-"""The part of a file reference that is not the sequence number."""
+KEPT_NAMES = 300_000
+"""Of all directories that are kept together."""
 
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
-    """What libfsntfs raises, as GuestReadFailed."""
+    """What libfsntfs raises, as GuestReadFailed; its own words are no use to who reads the report."""
     try:
         yield
-    except (OSError, ValueError, OverflowError, RuntimeError, MemoryError, TypeError) as error:
-        raise damaged(what, str(error).split(". ")[0][:200]) from error
+    except (
+        OSError,
+        ValueError,
+        OverflowError,
+        RuntimeError,
+        MemoryError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise GuestReadFailed(
+            Text(
+                en=f"The filesystem is damaged: {what} can't be read.",
+                zh=f"文件系统已损坏：无法读取 {what}。",
+            )
+        ) from error
 
 
 class Ntfs:
@@ -51,50 +66,42 @@ class Ntfs:
             self._volume.open_file_object(BlockFile(blocks))
             self.label: str = self._volume.name or ""
             self.uuid = uuid or f"{self._volume.serial_number:016X}"
+        self._table = FileTable(blocks)
         self._entries: dict[int, Any] = {}
-        self._paths: dict[int, str] = {ROOT_RECORD: ""}
+        self._directories: dict[int, dict[str, Named]] = {}
 
     def lookup(self, directory: int, name: str) -> int | None:
-        """The record of a name, whatever its case."""
+        """The record of a name, whatever its case; of a short one (PROGRA~1), too."""
         if not name or re.search(r"[\\/\0]", name):
             return None
-        path = f"{self._paths[directory]}\\{name}"
-        with _reading("directory"):
-            found = self._volume.get_file_entry_by_path(path)
-            if found is None and "~" in name:
-                found = self._by_short_name(directory, name)
-                path = path if found is None else f"{self._paths[directory]}\\{found.name}"
-            return None if found is None else self._keep(found, path)
-
-    def _by_short_name(self, directory: int, name: str) -> Any:
-        """libfsntfs looks entries up by their long names only; the short one (PROGRA~1) is an attribute."""
-        folder = self._entry(directory)
-        for index in range(min(folder.number_of_sub_file_entries, MOST_NAMES)):
-            entry = folder.get_sub_file_entry(index)
-            for number in range(entry.number_of_attributes if entry is not None else 0):
-                if entry.get_attribute(number).attribute_type != FILE_NAME:
-                    continue
-                said = entry.get_name_by_attribute_index(number) or ""
-                parent = entry.get_parent_file_reference_by_attribute_index(number) & RECORD_NUMBER
-                if said.upper() == name.upper() and parent == directory:
-                    return entry
-        return None
+        found = self._directory(directory).get(upper(name))
+        if found is None:
+            return None
+        number = found.reference & NUMBER
+        self._table.record(number, found.reference >> 48)
+        return number
 
     def names(self, directory: int) -> list[str]:
         """The names in a directory, without the files of NTFS itself ($MFT …), as Windows shows it."""
-        entry = self._entry(directory)
-        found: list[str] = []
-        with _reading("directory"):
-            count = entry.number_of_sub_file_entries
-            if count > MOST_NAMES:
-                raise damaged("directory", f"it holds more than {MOST_NAMES} names")
-            for index in range(count):
-                below = entry.get_sub_file_entry(index)
-                if below is None or below.name is None:
-                    raise damaged("directory", f"name {index} of MFT record {directory} is missing")
-                if directory != ROOT_RECORD or below.file_reference & 0xFFFFFFFFFFFF >= FIRST_RECORD:
-                    found.append(below.name)
-        return found
+        return [
+            it.name
+            for it in self._directory(directory).values()
+            if not it.short and (directory != ROOT_RECORD or it.reference & NUMBER >= FIRST_RECORD)
+        ]
+
+    def _directory(self, number: int) -> dict[str, Named]:
+        """The names of a directory by upper-case name. The last ones that were read are kept."""
+        kept = self._directories.get(number)
+        if kept is None:
+            kept = {}
+            for entry in self._table.directory(number):
+                key = upper(entry.name)
+                if key not in kept or kept[key].short:
+                    kept[key] = entry
+            if sum(map(len, self._directories.values())) + len(kept) > KEPT_NAMES:
+                self._directories.clear()
+            self._directories[number] = kept
+        return kept
 
     def stat(self, node: int) -> Stat:
         """NTFS has no modes and no numbered owners: root's, and what Linux gives by default."""
@@ -149,13 +156,9 @@ class Ntfs:
         if flags & ENCRYPTED:
             raise unsupported("NTFS", f"encrypted files (MFT record {node})")
         for attribute in entry.attributes if flags & REPARSE_POINT else ():
-            if attribute.attribute_type == REPARSE_ATTRIBUTE:
-                tag = getattr(attribute, "tag", None)
-                if tag != OVERLAY_TAG:
-                    what = (
-                        NAMED_TAGS.get(tag, "reparse points of an unknown kind") if tag else "reparse points"
-                    )
-                    raise unsupported("NTFS", f"{what} (MFT record {node})")
+            if attribute.attribute_type == REPARSE_ATTRIBUTE and attribute.tag != OVERLAY_TAG:
+                what = NAMED_TAGS.get(attribute.tag, f"reparse points of kind {attribute.tag:#x}")
+                raise unsupported("NTFS", f"{what} (MFT record {node})")
 
     def _target(self, entry: Any) -> str | None:
         if not (entry.file_attribute_flags or 0) & REPARSE_POINT:
@@ -174,13 +177,7 @@ class Ntfs:
                 kept = self._volume.get_file_entry(node)
             if kept is None:
                 raise damaged("MFT record", f"{node} is not in use")
+            if len(self._entries) >= KEPT:
+                self._entries.clear()
             self._entries[node] = kept
         return kept
-
-    def _keep(self, entry: Any, path: str) -> int:
-        node: int = entry.file_reference & RECORD_NUMBER
-        if len(self._entries) >= KEPT:
-            self._entries.clear()
-        self._entries[node] = entry
-        self._paths[node] = path
-        return node

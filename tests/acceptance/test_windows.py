@@ -36,6 +36,7 @@ DAMAGED = {
     "2012r2/hive-many-subkeys": 3,
     "2012r2/hive-one-key-many-times": 3,
     "2012r2/hive-log-unreadable": 3,
+    "2012r2/driver-record-lost": 3,
     "2012r2/values-of-other-types": 1,
     "2012r2/no-control-set": 3,
 }

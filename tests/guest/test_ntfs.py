@@ -5,10 +5,12 @@ import random
 import struct
 from pathlib import Path
 
+import pyfsntfs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imgtool.disk.blocks import BlockFile
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.ntfs import Ntfs
@@ -77,7 +79,27 @@ def with_junction(volume: bytes, target: str) -> bytes:
     names = struct.pack("<HHHH", 0, len(substitute), len(substitute) + 2, len(shown))
     data = names + substitute + b"\0\0" + shown + b"\0\0"
     junction = (struct.pack("<IHH", 0xA0000003, len(data), 0) + data).ljust(8 + length, b"\0")
-    return volume[:at] + junction + volume[at + len(junction) :]
+    record = at - at % 1024
+    data = bytearray(fixed(volume[record : record + 1024]))
+    data[at - record : at - record + len(junction)] = junction
+    return volume[:record] + sealed(data) + volume[record + 1024 :]
+
+
+def fixed(record: bytes) -> bytes:
+    """A record with the last words of its sectors in their places."""
+    data, (at,) = bytearray(record), struct.unpack_from("<H", record, 4)
+    for number in range(1, len(record) // 512 + 1):
+        data[number * 512 - 2 : number * 512] = record[at + 2 * number : at + 2 * number + 2]
+    return bytes(data)
+
+
+def sealed(record: bytes) -> bytes:
+    """A record as it is stored: the last word of each sector is the record's own mark."""
+    data, (at,) = bytearray(record), struct.unpack_from("<H", record, 4)
+    for number in range(1, len(record) // 512 + 1):
+        data[at + 2 * number : at + 2 * number + 2] = record[number * 512 - 2 : number * 512]
+        data[number * 512 - 2 : number * 512] = record[at : at + 2]
+    return bytes(data)
 
 
 def test_a_named_stream_is_read_apart_from_the_file(image: bytes, tmp_path: Path) -> None:
@@ -112,3 +134,137 @@ def test_whatever_bytes_are_changed_only_a_typed_error_comes(image: bytes, seed:
         )
     with contextlib.suppress(CannotRead):
         read_everything(Ntfs(volume), most=200)
+
+
+def record_of(volume: bytes, name: str) -> int:
+    """Where the record of a file begins, by its long name."""
+    at = volume.index(b"FILE0", volume.index(b"FILE0"))
+    wanted = name.encode("utf-16-le")
+    while wanted not in volume[at : at + 1024]:
+        at += 1024
+    return at
+
+
+@pytest.mark.parametrize(
+    ("at", "changed"), [(0, bytes(1024)), (0, b"BAAD"), (22, b"\0\0"), (16, b"\x77\x77"), (510, b"\x12\x34")]
+)
+def test_a_name_whose_record_is_damaged_unused_or_anothers_is_damage_and_not_absent(
+    image: bytes, at: int, changed: bytes
+) -> None:
+    volume = Memory(image)
+    place = record_of(image, "file42.txt") + at
+    volume.data[place : place + len(changed)] = changed
+    filesystem = Ntfs(volume)
+    folder = find(filesystem, "/Windows")
+    with pytest.raises(GuestReadFailed, match="MFT record"):
+        filesystem.lookup(folder, "file42.txt")
+    assert filesystem.lookup(folder, "file43.txt") is not None
+    assert filesystem.lookup(folder, "absent") is None
+
+
+def index_blocks(volume: bytes) -> list[int]:
+    return [at for at in range(0, len(volume), 4096) if volume[at : at + 4] == b"INDX"]
+
+
+def test_a_directory_that_lost_a_block_of_its_index_is_damage(image: bytes) -> None:
+    for at in index_blocks(image)[-3:]:
+        for changed, place in ((bytes(4096), at), (b"\x12\x34", at + 1022)):
+            volume = Memory(image)
+            volume.data[place : place + len(changed)] = changed
+            filesystem = Ntfs(volume)
+            folder = find(filesystem, "/Windows")
+            with pytest.raises(GuestReadFailed, match="directory"):
+                filesystem.names(folder)
+            with pytest.raises(GuestReadFailed, match="directory"):
+                filesystem.lookup(folder, "absent")
+
+
+def test_an_index_that_leads_round_in_a_circle_is_damage(image: bytes) -> None:
+    volume = bytearray(image)
+    (at,) = [it for it in index_blocks(image) if volume[it + 36]]  # the one node that has nodes below
+    block = bytearray(fixed(bytes(volume[at : at + 4096])))
+    own, (entry,) = block[16:24], struct.unpack_from("<I", block, 24)
+    length = int.from_bytes(block[24 + entry + 8 : 24 + entry + 10], "little")
+    block[24 + entry + length - 8 : 24 + entry + length] = own
+    volume[at : at + 4096] = sealed(block)
+    filesystem = Ntfs(Memory(bytes(volume)))
+    with pytest.raises(GuestReadFailed, match="circle"):
+        filesystem.names(find(filesystem, "/Windows"))
+
+
+def test_a_short_name_leads_to_its_file_and_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "root/PROGRA~1/Common Files").mkdir(parents=True)
+    volume = bytearray(make_ntfs(tmp_path / "root", tmp_path / "v.img").read_bytes())
+    name = "PROGRA~1".encode("utf-16-le")
+    at = volume.find(name)
+    while at >= 0:
+        volume[at - 1] = 2  # the name space of MS-DOS
+        at = volume.find(name, at + 1)
+    filesystem = Ntfs(Memory(bytes(volume)))
+    assert find(filesystem, "/progra~1/common files")
+    assert filesystem.names(filesystem.root) == []
+
+
+def names_by_libfsntfs(volume: bytes, path: str) -> set[str]:
+    opened = pyfsntfs.volume()
+    opened.open_file_object(BlockFile(Memory(volume)))
+    return {it.name for it in opened.get_file_entry_by_path(path).sub_file_entries}
+
+
+def test_libfsntfs_finds_the_same_names(image: bytes) -> None:
+    filesystem = Ntfs(Memory(image))
+    for path in ("\\Windows", "\\Windows\\System32", "\\Windows\\System32\\config"):
+        own = filesystem.names(find(filesystem, path.replace("\\", "/")))
+        assert set(own) == names_by_libfsntfs(image, path)
+
+
+def attributes(record: bytes) -> dict[int, bytes]:
+    """The attributes of a record by type."""
+    found, (at,) = {}, struct.unpack_from("<H", record, 20)
+    while (type_ := int.from_bytes(record[at : at + 4], "little")) != 0xFFFFFFFF:
+        length = int.from_bytes(record[at + 4 : at + 8], "little")
+        found[type_] = record[at : at + length]
+        at += length
+    return found
+
+
+def with_attribute_list(volume: bytes, directory: int) -> bytes:
+    """The index of a directory moved into a record of its own, as NTFS does when the first one is full."""
+    mft = int.from_bytes(volume[48:56], "little") * 4096
+    place = mft + directory * 1024
+    record = fixed(volume[place : place + 1024])
+    own = attributes(record)
+    other = next(it for it in range(24, 500) if not volume[mft + it * 1024 + 22] & 1)
+    sequence = int.from_bytes(record[16:18], "little")
+    rows = b""
+    for type_ in sorted(own):
+        moved = type_ in (0xA0, 0xB0)
+        name = own[type_][int.from_bytes(own[type_][10:12], "little") :][: 2 * own[type_][9]]
+        reference = other | 9 << 48 if moved else directory | sequence << 48
+        length = -(-(26 + len(name)) // 8) * 8
+        head = struct.pack("<IHBBQQH", type_, length, len(name) // 2, 26, 0, reference, own[type_][14])
+        rows += (head + name).ljust(length, b"\0")
+    listed = struct.pack("<IIBBHHHIHH", 0x20, 24 + len(rows), 0, 0, 24, 0, 99, len(rows), 24, 0) + rows
+    parts = [own[0x10], listed, *(own[it] for it in sorted(own) if 0x10 < it < 0xA0)]
+    first, second = bytearray(_record(record, parts)), bytearray(_record(record, [own[0xA0], own[0xB0]]))
+    struct.pack_into("<HHHH", second, 16, 9, 0, 56, 1)
+    struct.pack_into("<Q", second, 32, directory | sequence << 48)
+    changed = bytearray(volume)
+    changed[place : place + 1024] = sealed(first)
+    changed[mft + other * 1024 : mft + other * 1024 + 1024] = sealed(second)
+    return bytes(changed)
+
+
+def _record(like: bytes, parts: list[bytes]) -> bytes:
+    """A record with the header of another one."""
+    whole = like[:56] + b"".join(parts) + b"\xff\xff\xff\xff" + bytes(4)
+    assert len(whole) < 1000
+    return (whole[:20] + struct.pack("<HHI", 56, 3, len(whole)) + whole[28:]).ljust(1024, b"\0")
+
+
+def test_a_directory_whose_index_lies_in_another_record_is_read_whole(image: bytes) -> None:
+    node = find(Ntfs(Memory(image)), "/Windows")
+    moved = with_attribute_list(image, node)
+    own = Ntfs(Memory(moved)).names(node)
+    assert own == Ntfs(Memory(image)).names(node)
+    assert set(own) == names_by_libfsntfs(moved, "\\Windows")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.windows.hive_file import HiveFile, Logs
 from imgtool.guest.windows.hive_logs import Replayed, replay
+from imgtool.guest.windows_names import upper
 from imgtool.records import dataclass
 
 if TYPE_CHECKING:
@@ -127,18 +128,18 @@ class Key:
         return [it.name for it in self.keys()]
 
     def _child(self, name: str) -> Key | None:
-        upper = _upper(name)
+        wanted = upper(name)
         listed = self._subkeys()
-        hash_ = _hash(upper)
+        hash_ = _hash(wanted)
         for offset, hashed in listed:
             if hashed == hash_:
                 below = self._below(offset)
-                if _upper(below.name) == upper:
+                if upper(below.name) == wanted:
                     return below
         for offset, hashed in listed:
             if hashed != hash_:
                 below = self._below(offset)
-                if _upper(below.name) == upper:
+                if upper(below.name) == wanted:
                     if hashed is None or not name.isascii():
                         return below
                     raise self._damaged(f"the hash of {name[:80]} is wrong", f"{name[:80]} 的哈希值错误")
@@ -226,7 +227,7 @@ class Key:
         return self._value(name) is not None
 
     def _value(self, name: str) -> _Value | None:
-        found = self._all().get(_upper(name))
+        found = self._all().get(upper(name))
         if found is None and self._unread is not None:
             raise self._unread  # it may be the one that was asked for
         return found
@@ -242,7 +243,7 @@ class Key:
             for (offset,) in struct.iter_unpack("<I", listed):
                 try:
                     value = _value(self._hive, offset)
-                    found.setdefault(_upper(value.name), value)
+                    found.setdefault(upper(value.name), value)
                 except GuestReadFailed as error:
                     self._unread = error
             self._values = found
@@ -328,13 +329,6 @@ def _value(hive: HiveFile, offset: int) -> _Value:
 
 def _decoded(raw: bytes, of_one_byte: int) -> str:
     return raw.decode("latin-1") if of_one_byte else raw.decode("utf-16-le", "replace")
-
-
-def _upper(name: str) -> str:
-    """As Windows folds names: character by character, each to one."""
-    if name.isascii():
-        return name.upper()
-    return "".join(upper if len(upper := each.upper()) == 1 else each for each in name)
 
 
 def _hash(upper: str) -> int:
