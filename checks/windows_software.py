@@ -53,7 +53,7 @@ def conflicting(image: Image) -> Iterator[Outcome]:
     ]
     if dangling:
         yield _left_over(guest, dangling)
-    found = find_foreign(guest.services, guest.programs)
+    found = find_foreign(guest)
     for each in found:
         security = each.foreign.kind == "security software"
         kind = KINDS[each.foreign.kind]
@@ -96,28 +96,43 @@ def _uninstall(guest: WindowsGuest, found: Found) -> Text:
     from imgtool.guest.windows.bcd import GUID
     from imgtool.guest.windows.commands import at_prompt, for_cmd, shown
 
-    program = found.program
-    if program is None:
+    if not found.programs:
         return _disable(guest, found)
-    product = program.key.rpartition("\\")[2]
-    if program.by_installer and GUID.fullmatch(product):
-        return at_prompt(
-            f'msiexec /x "{product}" /qn /norestart',
-            en="On the source, before the export, in a Command Prompt as administrator",
-            zh="请在导出前于源机器上以管理员身份打开命令提示符（cmd），执行",
+    removed, asked, named = [], [], []
+    for program in found.programs:
+        product = program.key.rpartition("\\")[2]
+        key = for_cmd(f"HKLM\\{program.key}")
+        if program.by_installer and GUID.fullmatch(product):
+            removed.append(f'msiexec /x "{product}" /qn /norestart')
+        elif key is not None:
+            asked.append(f"reg query {key} /v UninstallString")
+        else:
+            named.append(shown(program.name))
+    said = []
+    if removed:
+        said.append(
+            at_prompt(
+                *removed,
+                en="On the source, before the export, in a Command Prompt as administrator",
+                zh="请在导出前于源机器上以管理员身份打开命令提示符（cmd），执行",
+            )
         )
-    key = for_cmd(f"HKLM\\{program.key}")
-    if key is None:
-        return Text(
-            "On the source, before the export, uninstall it in Programs and Features"
-            f" ({shown(program.name)}).",
-            f"请在导出前于源机器的“程序和功能”中卸载（{shown(program.name)}）。",
+    if asked:
+        said.append(
+            at_prompt(
+                *asked,
+                en="On the source, before the export, run what this shows (Command Prompt as administrator)",
+                zh="请在导出前于源机器上以管理员身份打开命令提示符（cmd），执行以下命令所显示的卸载程序",
+            )
         )
-    return at_prompt(
-        f"reg query {key} /v UninstallString",
-        en="On the source, before the export, run what this shows, in a Command Prompt as administrator",
-        zh="请在导出前于源机器上以管理员身份打开命令提示符（cmd），执行以下命令所显示的卸载程序",
-    )
+    if named:
+        said.append(
+            Text(
+                f"On the source, before the export, uninstall in Programs and Features: {', '.join(named)}.",
+                f"请在导出前于源机器的“程序和功能”中卸载：{'、'.join(named)}。",
+            )
+        )
+    return Text("\n".join(it.en for it in said), "\n".join(it.zh for it in said))
 
 
 def _disable(guest: WindowsGuest, found: Found) -> Text:
@@ -135,6 +150,7 @@ def _disable(guest: WindowsGuest, found: Found) -> Text:
     for service in found.services:
         if service.start is not None:
             lines += start_service(service, "disabled")
+    lines += [f'schtasks /change /tn "{task}" /disable' for task in found.tasks]
     return at_prompt(
         *lines,
         en="It has no uninstaller (any more). Keep what is left from starting, as the last step before the"

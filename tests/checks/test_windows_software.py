@@ -56,7 +56,7 @@ def test_whatever_a_stranger_calls_a_key_the_remedy_is_one_command_with_it_or_no
 ) -> None:
     key = f"{software.WINDOWS}\\Uninstall\\{name}"
     entry = Program("VMware Tools", "1.0", "x", f"SOFTWARE\\{key}", False, by_installer)
-    found = Found(KNOWN[0], (), entry, ())
+    found = Found(KNOWN[0], (), (entry,), ())
     told = windows_software._uninstall(None, found)  # type: ignore[arg-type]
     for text, is_command in remedy_lines(told.en):
         if is_command:
@@ -97,6 +97,36 @@ def test_agents_of_other_clouds_are_known_by_their_services(service: str, name: 
     assert first(RULE, windows).message.en.startswith(name)
     written = f'"{service}"' if " " in service else service
     assert lines(RULE, windows) == [f"sc.exe config {written} start= disabled"]
+
+
+def test_every_program_of_an_agent_is_uninstalled() -> None:
+    windows = image(
+        "2019",
+        program("{11111111-2222-3333-4444-555555555555}", "Amazon SSM Agent"),  # type: ignore[arg-type]
+        program("{21111111-2222-3333-4444-555555555555}", "aws-cfn-bootstrap"),  # type: ignore[arg-type]
+        program("EC2Launch", "Amazon EC2Launch"),  # type: ignore[arg-type]
+    )
+    assert levels(RULE, windows) == ["warning"]
+    key = f"HKLM\\SOFTWARE\\{software.WINDOWS}\\Uninstall\\EC2Launch"
+    assert lines(RULE, windows) == [
+        'msiexec /x "{11111111-2222-3333-4444-555555555555}" /qn /norestart',
+        'msiexec /x "{21111111-2222-3333-4444-555555555555}" /qn /norestart',
+        f'reg query "{key}" /v UninstallString',
+    ]
+
+
+@pytest.mark.parametrize(("enabled", "level"), [("true", "warning"), ("false", "kept")])
+def test_an_agent_that_is_a_scheduled_task_is_one_while_it_is_enabled(enabled: str, level: str) -> None:
+    task = "Amazon Ec2 Launch - Instance Initialization"
+
+    def scheduled(made: Windows) -> None:
+        text = f"<Task><Settings><Enabled>{enabled}</Enabled></Settings></Task>"
+        made.files[f"Windows/System32/Tasks/{task}"] = ("\ufeff" + text).encode("utf-16-le")
+
+    windows = image("2016", scheduled)
+    assert levels(RULE, windows) == [level]
+    if level == "warning":
+        assert lines(RULE, windows) == [f'schtasks /change /tn "{task}" /disable']
 
 
 def test_a_filter_is_taken_off_its_class_before_its_driver_is_disabled() -> None:

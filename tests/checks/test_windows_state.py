@@ -57,7 +57,6 @@ def pairs(*names: str) -> str:
             "PackagesPending: Package_for_KB5001342~31bf",
         ),
         (software("SessionsPending", Exclusive=dword(4)), "SessionsPending: Exclusive=4"),
-        (software("SessionsPending\\30912345_123"), "SessionsPending: 30912345_123"),
         (software("RebootInProgress"), "RebootInProgress: there"),
         (session(SetupExecute=multi("C:\\Windows\\System32\\poqexec.exe /x")), "SetupExecute=C:"),
         (session(PendingFileRenameOperations=pairs("\\??\\C:\\a.new", "!\\??\\C:\\a.dll")), "C:\\a.new"),
@@ -84,6 +83,7 @@ def test_what_stays_in_an_image_that_waits_for_a_restart(change: Change, evidenc
         session(PendingFileRenameOperations=binary(b"\0\0\xd8")),
         software("SessionsPending", Exclusive=dword(0), TotalSessionPhases=dword(0)),
         software("PackagesPending"),
+        software("SessionsPending\\30912345_123"),
         session(SetupExecute=multi()),
     ],
 )

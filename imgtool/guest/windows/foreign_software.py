@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from imgtool.guest.windows.services import DISABLED
+
 if TYPE_CHECKING:
+    from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.guest.windows.programs import Program
     from imgtool.guest.windows.services import Service
 
@@ -15,15 +18,21 @@ if TYPE_CHECKING:
 class Foreign:
     """kind: guest tools of another hypervisor, another cloud's agent, or security software.
 
-    services: names in lower case; programs: what a program's name begins with, in lower case.
+    services: names in lower case; programs: what a program's name begins with, in lower case; tasks: names of
+    scheduled tasks.
     """
 
     name: str
     kind: Literal["guest tools", "cloud agent", "security software"]
     services: tuple[str, ...]
     programs: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
 
 
+TASKS = "/Windows/System32/Tasks"
+"""Where Windows keeps scheduled tasks, each a file of XML in UTF-16."""
+LARGEST_TASK = 1 << 20
+MOST_PROOFS = 6
 KNOWN = (
     Foreign(
         "VMware Tools",
@@ -102,6 +111,7 @@ KNOWN = (
             "amazon cloudwatch agent",
             "aws-cfn-bootstrap",
         ),
+        ("Amazon Ec2 Launch - Instance Initialization",),
     ),
     Foreign(
         "Azure agent",
@@ -171,29 +181,43 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class Found:
-    """One that is on the system. proofs: the keys that show it; program: its entry to uninstall, if it has
-    one; services: those of it that are there."""
+    """One that is on the system. proofs: the keys and files that show it; programs: its entries to uninstall;
+    services, tasks: those of it that are there and not disabled."""
 
     foreign: Foreign
     proofs: tuple[str, ...]
-    program: Program | None
+    programs: tuple[Program, ...]
     services: tuple[Service, ...]
+    tasks: tuple[str, ...] = ()
 
 
-def find_foreign(services: Mapping[str, Service], programs: tuple[Program, ...]) -> tuple[Found, ...]:
-    """What is installed: services and drivers that are not disabled, and programs."""
+def find_foreign(guest: WindowsGuest) -> tuple[Found, ...]:
+    """What is installed: services and tasks that are not disabled, and programs. Raises CannotRead."""
     found = []
     for each in KNOWN:
-        active = tuple(
-            services[name]
+        services = tuple(
+            service
             for name in each.services
-            if name in services and services[name].effective_start != 4
+            if (service := guest.services.get(name)) is not None and not _disabled(service)
         )
-        program = next((it for it in programs if it.name.lower().startswith(each.programs)), None)
-        if each.programs == ():
-            program = None
-        if active or program is not None:
-            proofs = [f"{program.key}: {program.name} {program.version}".rstrip()] if program else []
-            proofs += [it.proof for it in active]
-            found.append(Found(each, tuple(proofs[:6]), program, active))
+        programs = tuple(it for it in guest.programs if it.name.lower().startswith(each.programs or ("\0",)))
+        tasks = tuple(it for it in each.tasks if _is_enabled(guest, f"{TASKS}/{it}"))
+        if services or programs or tasks:
+            proofs = [f"{it.key}: {it.name} {it.version}".rstrip() for it in programs[:MOST_PROOFS]]
+            proofs += [it.proof for it in services]
+            proofs += [f"{TASKS}/{it}" for it in tasks]
+            found.append(Found(each, tuple(proofs[:MOST_PROOFS]), programs[:MOST_PROOFS], services, tasks))
     return tuple(found)
+
+
+def _disabled(service: Service) -> bool:
+    return DISABLED in (service.start, service.overridden)
+
+
+def _is_enabled(guest: WindowsGuest, path: str) -> bool:
+    """Whether a scheduled task is there and its settings do not disable it."""
+    if not guest.tree.is_file(path):
+        return False
+    text = guest.tree.read(path, LARGEST_TASK).replace(b"\0", b"")
+    settings = re.search(rb"<Settings>.*?</Settings>", text, re.DOTALL)
+    return settings is None or b"<Enabled>false</Enabled>" not in settings[0]

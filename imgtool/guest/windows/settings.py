@@ -98,13 +98,13 @@ def read_pending(guest: WindowsGuest) -> Pending:
     ):
         if guest.software.key(path) is not None:
             reboots.append(f"SOFTWARE\\{path}: there")
-    for path in (f"{SERVICING}\\PackagesPending", f"{SERVICING}\\SessionsPending"):
-        key = guest.software.key(path)
-        waiting = next(iter(key.names()), "") if key is not None else ""
-        if waiting:
-            reboots.append(f"SOFTWARE\\{path}: {waiting[:120]}")
-        elif _number(key, "Exclusive"):
-            reboots.append(f"SOFTWARE\\{path}: Exclusive={_number(key, 'Exclusive')}")
+    packages = guest.software.key(f"{SERVICING}\\PackagesPending")
+    waiting = next(iter(packages.names()), "") if packages is not None else ""
+    if waiting:
+        reboots.append(f"SOFTWARE\\{SERVICING}\\PackagesPending: {waiting[:120]}")
+    sessions = _number(guest.software.key(f"{SERVICING}\\SessionsPending"), "Exclusive")
+    if sessions:
+        reboots.append(f"SOFTWARE\\{SERVICING}\\SessionsPending: Exclusive={sessions}")
     session = guest.control_set.key(SESSION_MANAGER)
     where = f"SYSTEM\\{guest.control_set.path}\\{SESSION_MANAGER}"
     commands = (session.texts("SetupExecute") or ()) if session is not None else ()
