@@ -64,4 +64,4 @@ def _start_files(tree: Tree, services: Services) -> list[str]:
     """The files that start sshd: units, or the init script."""
     if services.init == "systemd":
         return [path for unit in _UNITS[:2] if (path := services.unit_path(unit))]
-    return ["/etc/init.d/sshd", "/etc/init.d/ssh", "/etc/init/ssh.conf"]
+    return ["/etc/init.d/sshd", "/etc/init.d/ssh", *tree.glob("/etc/init/*ssh*.conf")]

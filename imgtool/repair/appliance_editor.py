@@ -194,24 +194,31 @@ class ApplianceEditor:
                     return
             if name is None:
                 self._handle.hivex_node_delete_child(node)
-                return
-            # hivex sets all values of a key at once, and removes none
-            kept = [
-                (
-                    self._handle.hivex_value_key(it["hivex_value_h"]),
-                    self._handle.hivex_value_type(it["hivex_value_h"]),
-                    self._handle.hivex_value_value(it["hivex_value_h"]),
-                )
-                for it in self._handle.hivex_node_values(node)
-            ]
-            if all(held[0].lower() != name.lower() for held in kept):
-                return
+            else:
+                self._delete_value(node, key, name)
+
+    def _delete_value(self, node: int, key: str, name: str) -> None:
+        """Make the key anew with its other values: libguestfs sets values, and takes none away."""
+        hive = self._handle
+        values = [it["hivex_value_h"] for it in hive.hivex_node_values(node)]
+        kept = [
+            (hive.hivex_value_key(it), hive.hivex_value_type(it), hive.hivex_value_value(it)) for it in values
+        ]
+        left = [it for it in kept if it[0].lower() != name.lower()]
+        if left == kept:
+            return
+        if hive.hivex_node_children(node):
             raise EditFailed(
                 Text(
-                    en=f"The value {name} of {key} can't be removed by itself; set it instead.",
-                    zh=f"无法单独删除 {key} 的值 {name}；请改为设置新值。",
+                    en=f"The value {name} of {key} can't be removed: the key has others below it.",
+                    zh=f"无法删除 {key} 的值 {name}：该键下还有子键。",
                 )
             )
+        parent, own = hive.hivex_node_parent(node), hive.hivex_node_name(node)
+        hive.hivex_node_delete_child(node)
+        node = hive.hivex_node_add_child(parent, own)
+        for value in left:
+            hive.hivex_node_set_value(node, *value)
 
     @contextmanager
     def _hive(self, path: str) -> Iterator[int]:

@@ -15,7 +15,18 @@ from imgtool.convert.engine import Converted, Request, convert
 from imgtool.convert.progress import Progress, Silent
 from imgtool.repair.appliance_editor import ApplianceEditor
 from imgtool.repair.overlay import lay_over, over
-from imgtool.repair.steps import CheckFilesystem, Edit, Outdated, Run, Step, Upload
+from imgtool.repair.steps import (
+    Append,
+    CheckFilesystem,
+    Chmod,
+    Edit,
+    Link,
+    Outdated,
+    Remove,
+    Run,
+    Step,
+    Upload,
+)
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -138,28 +149,61 @@ def apply_steps(
 
 
 def folded(steps: Iterable[Step]) -> list[tuple[tuple[Step, ...], Step]]:
-    """The steps with the edits of one file in one, each with those that it stands for.
+    """The steps with all that becomes of one file's content in one, each with those that it stands for.
 
-    So a plan can be applied again: of a chain of edits only the first and the last content are ever there.
+    So a plan can be applied again: of a chain of contents only the first and the last are ever there. What
+    happens to a file that is removed later, or replaced by a link, is left out.
     """
     made: list[tuple[tuple[Step, ...], Step]] = []
-    latest: dict[str, int] = {}
+    since = 0
     for step in steps:
         path = getattr(step, "path", "")
-        at = latest.get(path) if isinstance(step, Edit) else None
-        meant, before = made[at] if at is not None else ((), None)
-        if at is not None and isinstance(step, Edit) and isinstance(before, (Edit, Upload)):
-            content = {"after": step.after} if isinstance(before, Edit) else {"content": step.after}
-            made[at] = (*meant, step), replace(before, **content)  # type: ignore[arg-type]
+        if isinstance(step, Run):
+            since = len(made) + 1  # it may read what was written so far, and write it itself
+        at = _place_of_content(made, since, path) if isinstance(step, (Edit, Upload, Append)) else None
+        if at is not None:
+            made[at] = (*made[at][0], step), _joined(made[at][1], step)
             continue
-        made.append(((step,), step))
-        if isinstance(step, (Edit, Upload)):
-            latest[path] = len(made) - 1
-        elif isinstance(step, Run):
-            latest.clear()  # it may read what was written so far, and write it itself
-        else:
-            latest.pop(path, None)
+        meant: tuple[Step, ...] = (step,)
+        if isinstance(step, (Remove, Link)):
+            gone = [it for it in range(since, len(made)) if _is_lost(made[it][1], path)]
+            meant = (*(each for it in gone for each in made[it][0]), step)
+            for it in reversed(gone):
+                del made[it]
+        made.append((meant, step))
     return made
+
+
+def _place_of_content(made: list[tuple[tuple[Step, ...], Step]], since: int, path: str) -> int | None:
+    """Where the step is that gives a file its content so far; None where it has its own, or is made anew."""
+    for at in range(len(made) - 1, since - 1, -1):
+        step = made[at][1]
+        if getattr(step, "path", "") == path and not isinstance(step, Chmod):
+            return at if isinstance(step, (Edit, Upload, Append)) else None
+    return None
+
+
+def _is_lost(step: Step, path: str) -> bool:
+    """Whether a step is for nothing when the path, or a folder that it is in, is removed afterwards."""
+    return isinstance(step, (Edit, Upload, Append, Chmod)) and f"{step.path}/".startswith(f"{path}/")
+
+
+def _joined(before: Step, step: Step) -> Step:
+    """Two steps for one content as one: from what the first takes for given to what the second leaves."""
+    assert isinstance(before, (Edit, Upload, Append))  # noqa: S101 - _place_of_content finds no other
+    if isinstance(step, Upload):
+        return replace(step, replaces=before.expects)
+    if isinstance(before, Append) and isinstance(step, Append):
+        return replace(before, content=before.content + step.content, holds=before.holds + step.holds)
+    if isinstance(before, Append):
+        assert isinstance(step, Edit)  # noqa: S101 - the other two are above
+        return replace(step, before=step.before[: before.size])
+    after = step.after if isinstance(step, Edit) else _content(before) + step.content  # type: ignore[attr-defined]
+    return replace(before, after=after) if isinstance(before, Edit) else replace(before, content=after)
+
+
+def _content(step: Edit | Upload) -> bytes:
+    return step.after if isinstance(step, Edit) else step.content
 
 
 def over_itself(request: Request, file: ImageFile) -> Request:

@@ -6,6 +6,7 @@ and a fix sees what those before it have done.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 LARGEST_EDITED = 16 << 20
 """Bytes of a file that is edited as a whole."""
 WITHOUT_MODES = ("vfat", "exfat", "ntfs")
+PIECE = 4 << 20
 KEPT_FREE = 1 << 20
 """Bytes of a volume that a plan leaves free."""
 
@@ -87,6 +89,7 @@ class Draft:
         self.steps: list[Step] = []
         self.mending = ""
         self.asked = False
+        self.left: dict[str, Text] = {}
         self._grown: dict[str, int] = {}
 
     def read(self, path: str) -> bytes:
@@ -140,18 +143,20 @@ class Draft:
         """Put bytes behind the end of a file that is there."""
         filesystem, node, real = self.tree.place(path)
         size = filesystem.stat(node).size
+        digest = _digest(filesystem, node, size)
         self.need_room(real, len(content))
         filesystem.append(node, content)
-        self._note(Append(real, size, content, holds, mends=self.mending, why=why))
+        self._note(Append(real, size, digest, content, holds, mends=self.mending, why=why))
 
     def replace(self, path: str, content: bytes, why: Text | None = None) -> None:
         """Another content for a large file that is there, without a diff."""
         filesystem, node, real = self.tree.place(path)
         stat = filesystem.stat(node)
+        digest = _digest(filesystem, node, stat.size)
         self.need_room(real, len(content) - stat.size)
         filesystem.set_content(node, content)
         mode = None if filesystem.type in WITHOUT_MODES else stat.mode
-        self._note(Uploaded(real, content, mode, stat.uid, stat.gid, mends=self.mending, why=why))
+        self._note(Uploaded(real, content, mode, stat.uid, stat.gid, digest, mends=self.mending, why=why))
 
     def remove(self, path: str, why: Text | None = None) -> None:
         """Remove a file, a link itself, or a folder with all in it. Nothing where it is not there."""
@@ -241,6 +246,10 @@ class Draft:
         """Note that a filesystem is to be checked by its own tool, or its journal replayed."""
         self._note(CheckFilesystem(Device.of(volume), replay_only, mends=self.mending, why=why))
 
+    def leave(self, why: Text) -> None:
+        """Say why the rule that is being mended stays broken for now, though its steps are made."""
+        self.left[self.mending] = why
+
     def need_room(self, real: str, size: int) -> None:
         """Raise CannotMend where the volume of a path has no room for so many more bytes."""
         if size <= 0:
@@ -307,6 +316,14 @@ class Draft:
         if tree.is_dir(real) and parts[-1] != ".":
             raise CannotMend(Text(en=f"{shown(real)} is a folder.", zh=f"{shown(real)} 是目录。"))
         return real
+
+
+def _digest(filesystem: DraftFilesystem, node: int, size: int) -> str:
+    """The SHA-256 of a file as it is before a step, which it is held against when the step is made."""
+    made = hashlib.sha256()
+    for start in range(0, size, PIECE):
+        made.update(filesystem.read(node, start, min(PIECE, size - start)))
+    return made.hexdigest()
 
 
 def _literal(path: str) -> str:

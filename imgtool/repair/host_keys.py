@@ -26,6 +26,15 @@ WantedBy=multi-user.target
 """
 
 
+JOB = "/etc/init/ssh-host-keys.conf"
+TASK = """\
+# Written by imgtool fix: host keys for sshd, where there are none.
+start on starting ssh
+task
+exec /usr/bin/ssh-keygen -A
+"""
+
+
 def made_at_boot(work: Work) -> bool:
     """Whether the guest makes the keys that are missing, by itself or through cloud-init."""
     from imgtool.guest.sshd import makes_missing_keys
@@ -37,13 +46,16 @@ def made_at_boot(work: Work) -> bool:
 
 
 def make_at_boot(work: Work) -> None:
-    """Have the boot make what keys are missing: a unit of our own, or a line in sshd's init script."""
+    """Have the boot make what keys are missing: a unit or job of our own, or a line in sshd's init script."""
     if made_at_boot(work):
         return
     guest, draft = work.guest, work.draft
     if guest.services.init == "systemd":
         draft.write(UNIT, CONTENT)
         enable_in(draft, guest.services, "ssh-host-keys.service")
+        return
+    if guest.services.init == "upstart" and guest.tree.is_file("/etc/init/ssh.conf"):
+        draft.write(JOB, TASK)
         return
     for path in ("/etc/init.d/sshd", "/etc/init.d/ssh"):
         if guest.tree.is_file(path):

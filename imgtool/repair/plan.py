@@ -137,7 +137,7 @@ def make_plan(
         before,
         findings,
         tuple(draft.steps),
-        tuple(_unmended(findings, reasons, fixes, wanted)),
+        tuple(_unmended(findings, {**draft.left, **reasons}, _unseen(draft), wanted)),
         {
             point: Device.of(volume, draft.tree.options_of(point))
             for point, volume in draft.tree.mounts.items()
@@ -191,8 +191,15 @@ def _mend(
     return None
 
 
+def _unseen(draft: Draft) -> set[str]:
+    """The rules whose repair the draft does not show: by programs of the guest, its registry, a filesystem's
+    own tool, or judged of the disk itself."""
+    unseen = ("run", "registry", "fsck")
+    return {it.mends for it in draft.steps if it.action in unseen or it.mends.startswith("disk.")}
+
+
 def _unmended(
-    findings: Iterable[Finding], reasons: Mapping[str, Text], fixes: Mapping[str, Fix], wanted: Iterable[str]
+    findings: Iterable[Finding], reasons: Mapping[str, Text], unseen: set[str], wanted: Iterable[str]
 ) -> Iterable[Unmended]:
     wanted = set(wanted)
     for finding in findings:
@@ -204,7 +211,7 @@ def _unmended(
             yield Unmended(finding, NEW_FILE)
         elif finding.id in reasons:
             yield Unmended(finding, reasons[finding.id])
-        elif finding.id in fixes and finding.fixable:
+        elif finding.id in unseen:
             yield Unmended(
                 finding,
                 Text(

@@ -68,6 +68,11 @@ class Edit(Step):
     action: ClassVar[str] = "edit"
 
     @property
+    def expects(self) -> str:
+        """The SHA-256 of what has to be there."""
+        return hashlib.sha256(self.before).hexdigest()
+
+    @property
     def target(self) -> str:
         return self.path
 
@@ -89,14 +94,21 @@ class Edit(Step):
 
 @dataclass(frozen=True)
 class Upload(Step):
-    """A file that is not there yet, or that is replaced as a whole. mode: None on a filesystem without."""
+    """A file that is not there yet, or that is replaced as a whole. mode: None on a filesystem without;
+    replaces: the SHA-256 of the content that it takes the place of, "" where nothing may be there."""
 
     path: str
     content: bytes
     mode: int | None = 0o644
     uid: int = 0
     gid: int = 0
+    replaces: str = ""
     action: ClassVar[str] = "upload"
+
+    @property
+    def expects(self) -> str:
+        """As `replaces`."""
+        return self.replaces
 
     @property
     def target(self) -> str:
@@ -104,7 +116,10 @@ class Upload(Step):
         return f"{self.path} ({mode}{len(self.content)} bytes)"
 
     def apply(self, editor: GuestEditor) -> None:
-        if editor.read(self.path) != self.content:
+        here = editor.read(self.path)
+        if here != self.content:
+            if here is not None and hashlib.sha256(here).hexdigest() != self.replaces:
+                raise Outdated(self.path)
             editor.write(self.path, self.content)
         if self.mode is not None:
             editor.chown(self.path, self.uid, self.gid)
@@ -122,13 +137,19 @@ class Upload(Step):
 
 @dataclass(frozen=True)
 class Append(Step):
-    """Bytes behind the end of a file of `size` bytes. holds: what they are, for people."""
+    """Bytes behind the end of a file of `size` bytes. sha256: of those; holds: what is added, for people."""
 
     path: str
     size: int
+    sha256: str
     content: bytes
     holds: tuple[str, ...] = ()
     action: ClassVar[str] = "append"
+
+    @property
+    def expects(self) -> str:
+        """The SHA-256 of what has to be there."""
+        return self.sha256
 
     @property
     def target(self) -> str:
@@ -136,9 +157,11 @@ class Append(Step):
 
     def apply(self, editor: GuestEditor) -> None:
         here = editor.read(self.path)
-        if here is not None and len(here) == self.size:
+        if here is None or hashlib.sha256(here[: self.size]).hexdigest() != self.sha256:
+            raise Outdated(self.path)
+        if len(here) == self.size:
             editor.append(self.path, self.content)
-        elif here is None or len(here) != self.size + len(self.content) or not here.endswith(self.content):
+        elif here[self.size :] != self.content:
             raise Outdated(self.path)
 
     def details(self) -> dict[str, Any]:

@@ -30,6 +30,8 @@ INSTALLED = "%SystemRoot%\\inf"
 """Where Windows seeks INFs while DevicePath says nothing else."""
 GIVEN = "%SystemRoot%\\Drivers\\VirtIO"
 STORED = (".sys", ".inf", ".cat", ".pdb", ".dll", ".exe")
+_BUS_TYPES = {"viostor": 1, "vioscsi": 0x0A}
+"""What storport takes the disks for, as the drivers' own INFs set it: SCSI, or serial-attached SCSI."""
 _SCORE = 0x0D000003  # signed by the vendor, as Windows scores it
 _MATCHED = bytes((1, 255, 0, 0))
 
@@ -138,7 +140,7 @@ def install_at_boot(work: Work, driver: VirtioDriver) -> None:
             "ImagePath": path,
         },
     )
-    set_values(work, SYSTEM, f"{key}\\Parameters", {"BusType": dword(1)})
+    set_values(work, SYSTEM, f"{key}\\Parameters", {"BusType": dword(_BUS_TYPES[driver.name])})
     set_values(work, SYSTEM, f"{key}\\Parameters\\PnpInterface", {"5": dword(1)})
     start_with_kernel(work, driver)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from imgtool.errors import CannotRead
 from imgtool.guest.root import Root
 from imgtool.guest.tree import NotInGuest, Tree
 from imgtool.repair.apply import apply_steps, folded
@@ -14,6 +19,10 @@ from imgtool.repair.draft import CannotMend, Draft
 from imgtool.repair.editor import EditFailed, RegistryValue
 from imgtool.repair.steps import Append, Edit, Outdated, Run
 from tests.guest.stand_in import BOOT, ROOT
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture
@@ -147,12 +156,41 @@ def test_a_file_that_vanished_or_changed_since_the_plan_is_not_overwritten(
 
 
 def test_an_append_is_made_once(filesystem: DirectoryFilesystem) -> None:
-    editor, step = DirectoryEditor(filesystem), Append("/etc/fstab", 8, b"more")
+    editor, step = DirectoryEditor(filesystem), Append("/etc/fstab", 8, sha256(b"one\ntwo\n"), b"more")
     step.apply(editor)
     step.apply(editor)
     assert editor.read("/etc/fstab") == b"one\ntwo\nmore"
+
+
+@pytest.mark.parametrize(
+    "here",
+    [b"one\ntwO\n", b"one\ntw", b"one\ntwo\nmorE", b"one\ntwO\nmore", b"one\ntwo\nmoremore", None],
+    ids=["another content", "shorter", "another end", "another head", "twice", "not there"],
+)
+def test_an_append_is_made_to_the_content_that_it_was_planned_for_alone(
+    filesystem: DirectoryFilesystem, here: bytes | None
+) -> None:
+    editor = DirectoryEditor(filesystem)
+    if here is None:
+        editor.remove("/etc/fstab")
+    else:
+        editor.write("/etc/fstab", here)
     with pytest.raises(Outdated):
-        Append("/etc/fstab", 3, b"x").apply(editor)
+        Append("/etc/fstab", 8, sha256(b"one\ntwo\n"), b"more").apply(editor)
+    assert editor.read("/etc/fstab") == here
+
+
+def test_a_file_that_was_not_there_or_another_when_the_plan_was_made_is_not_overwritten(
+    draft: Draft, filesystem: DirectoryFilesystem
+) -> None:
+    draft.write("/etc/new", "ours\n")
+    draft.replace("/etc/fstab", b"")
+    for path in ("etc/new", "etc/fstab"):
+        (filesystem.folder / path).write_text("someone else's\n")
+    for step in draft.steps:
+        with pytest.raises(Outdated):
+            step.apply(DirectoryEditor(filesystem))
+    assert (filesystem.folder / "etc/new").read_text() == "someone else's\n"
 
 
 def test_a_diff_shows_no_binaries_and_escapes_nothing_itself() -> None:
@@ -183,3 +221,61 @@ def test_edits_of_one_file_are_made_at_once_but_not_across_a_command() -> None:
         command,
         Edit("/x", b"2", b"4"),
     ]
+
+
+PATHS = ("/etc/fstab", "/etc/a", "/etc/sub/b", "/etc/sub")
+CHANGES = {
+    "write": lambda draft, path, word: draft.write(path, word, mode=0o600),
+    "edit": lambda draft, path, word: draft.edit(path, lambda text: f"{word}{text}"),
+    "append": lambda draft, path, word: draft.append(path, word.encode()),
+    "replace": lambda draft, path, word: draft.replace(path, word.encode()),
+    "remove": lambda draft, path, word: draft.remove(path),
+    "link": lambda draft, path, word: draft.symlink(path, f"/{word}"),
+    "chmod": lambda draft, path, word: draft.chmod(path, 0o640, 1, 2),
+    "mkdir": lambda draft, path, word: draft.mkdir(path),
+}
+
+
+def state(draft_or_tree: Tree) -> dict[str, object]:
+    """All below /etc as rules read it."""
+    found: dict[str, object] = {}
+    for path in ("/etc/fstab", "/etc/a", "/etc/sub", "/etc/sub/b"):
+        if draft_or_tree.glob(path):
+            it = draft_or_tree.lstat(path)
+            content = draft_or_tree.read(path) if it.kind == "file" else b""
+            to = draft_or_tree.readlink(path) if it.kind == "symlink" else ""
+            owner = (it.mode, it.uid, it.gid) if it.kind == "file" else ()
+            found[path] = it.kind, content, to, owner
+    return found
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(sorted(CHANGES)), st.sampled_from(PATHS), st.sampled_from("xyz")),
+        max_size=8,
+    )
+)
+def test_any_plan_does_what_its_draft_shows_and_the_second_time_nothing(
+    changes: list[tuple[str, str, str]],
+) -> None:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "etc/sub").mkdir(parents=True)
+        (folder / "etc/fstab").write_text("one\n")
+        (folder / "etc/sub/b").write_text("two\n")
+        filesystem = DirectoryFilesystem(folder)
+        filesystem.owned.update({"/etc/fstab": (0o644, 0, 0), "/etc/sub/b": (0o644, 0, 0)})
+        draft = Draft(Root("linux", Tree(filesystem, ROOT), ROOT))
+        for what, path, word in changes:
+            if what in ("append", "replace") and not draft.tree.is_file(path):
+                continue
+            restore = draft.saved()
+            try:
+                CHANGES[what](draft, path, word)
+            except (CannotMend, CannotRead):
+                restore()
+        expected = state(draft.tree)
+        for _ in range(2):
+            apply_steps(DirectoryEditor(filesystem), draft.steps)
+            assert state(Tree(DirectoryFilesystem(folder, filesystem.owned), ROOT)) == expected

@@ -12,6 +12,7 @@ from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.guest.services import Init
+    from imgtool.guest.tree import Tree
 
 SCRIPT = "/usr/local/sbin/os-config"
 INIT_SCRIPT = "/etc/init.d/os-config"
@@ -27,7 +28,7 @@ def lay_down_the_script(work: Work) -> None:
         draft.write(SCRIPT, data("os-config"), mode=0o755)
         draft.write(UNIT, data("os-config.service"))
         enable(work, "os-config.service")
-    elif services.init == "upstart" and draft.tree.is_file("/etc/init/network-interface.conf"):
+    elif services.init == "upstart" and (_brings_up_by_jobs(draft.tree) or not script_levels(draft.tree)):
         draft.write(SCRIPT, data("os-config"), mode=0o755)
         draft.write(JOB, data("os-config.upstart"))
     elif script_levels(draft.tree) or services.init == "openrc":
@@ -38,6 +39,11 @@ def lay_down_the_script(work: Work) -> None:
         raise CannotMend(
             Text(en="Nothing in this guest is known to start a script.", zh="未找到开机启动脚本的机制。")
         )
+
+
+def _brings_up_by_jobs(tree: Tree) -> bool:
+    """Ubuntu's Upstart has jobs for cards and interfaces; RHEL 6's only starts the scripts of SysV."""
+    return tree.is_file("/etc/init/network-interface.conf") or tree.is_file("/etc/init/networking.conf")
 
 
 def data(name: str) -> bytes:

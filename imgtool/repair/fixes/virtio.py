@@ -29,6 +29,7 @@ LOAD_LIST = "conf/modules"
 NASH_INIT = "init"
 HOOKS = ("lib/dracut/hooks/pre-trigger", "usr/lib/dracut/hooks/pre-trigger", "pre-trigger")
 HOOK = "00-imgtool-virtio.sh"
+_ARRAY = re.compile(r"(?:(?<=[\s(])|^)#[^\n]*|\)|[^\s)]+")
 _INSMOD = re.compile(r"^[ \t]*(insmod|modprobe)\b.*$", re.MULTILINE)
 WITHOUT_GUEST_CODE = Text(
     en="Leave --rebuild-initramfs out: what is added without them works on any machine.",
@@ -176,6 +177,8 @@ def _nash_script(script: bytes, names: list[str]) -> bytes:
         )
     lines = "".join(f'\necho "Loading {name}.ko module"\ninsmod /lib/{name}.ko' for name in names)
     end = loads[-1].end()
+    if re.search(r"^[ \t]*mkblkdevs\b", text[:end], re.MULTILINE) and "mkblkdevs" not in text[end:]:
+        lines += "\nmkblkdevs"  # its disk's node, which the script makes before it loads its last module
     return (text[:end] + lines + text[end:]).encode("utf-8", "surrogateescape")
 
 
@@ -191,7 +194,7 @@ def remember(guest: LinuxGuest, draft: Draft, names: tuple[str, ...]) -> None:
         words = " ".join(names)
         draft.write("/etc/dracut.conf.d/90-imgtool-virtio.conf", f'add_drivers+=" {words} "\n')
     if tree.is_file("/etc/mkinitcpio.conf"):
-        draft.edit("/etc/mkinitcpio.conf", lambda text: _with_words(text, r"MODULES=\(([^)]*)\)", names))
+        draft.edit("/etc/mkinitcpio.conf", lambda text: _in_array(text, names))
     if guest.release.family == "suse" and tree.is_file("/etc/sysconfig/kernel"):
         draft.edit(
             "/etc/sysconfig/kernel", lambda text: _with_words(text, r'INITRD_MODULES="([^"]*)"', names)
@@ -217,6 +220,26 @@ def _with_words(text: str, pattern: str, names: tuple[str, ...]) -> str:
     lacking = [name for name in names if name not in found[1].split()]
     words = " ".join((*found[1].split(), *lacking))
     return text[: found.start(1)] + words + text[found.end(1) :]
+
+
+def _in_array(text: str, names: tuple[str, ...]) -> str:
+    """mkinitcpio's MODULES, an array of bash over any number of lines with comments, or a word in quotes."""
+    quoted = _with_words(text, r'MODULES="([^"]*)"', names)
+    starts = list(re.finditer(r"(?m)^[ \t]*MODULES\+?=\(", text))
+    if not starts:
+        end = "" if not text or text.endswith("\n") else "\n"
+        return quoted if quoted != text else f"{text}{end}MODULES+=({' '.join(names)})\n"
+    there: list[str] = []
+    at = starts[-1].end()  # of several the last counts
+    for found in _ARRAY.finditer(text, at):
+        if found[0] == ")":
+            lacking = [name for name in names if name not in there]
+            behind = text[at : found.start()]
+            gap = "\n" if "#" in behind.rpartition("\n")[2] else "" if behind[-1:] in ("", " ", "\n") else " "
+            words = gap + " ".join(lacking) + ("\n" if "\n" in behind + gap else "")
+            return text[: found.start()] + words + text[found.start() :] if lacking else text
+        there += [] if found[0].startswith("#") else [found[0].strip("\"'")]
+    return text
 
 
 def _remember_aliases(draft: Draft) -> None:

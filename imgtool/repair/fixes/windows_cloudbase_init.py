@@ -43,6 +43,14 @@ def lay_down_the_installer(work: Work) -> None:
         "RUN_SERVICE_AS_LOCAL_SYSTEM=1 LOGGINGSERIALPORTNAME=COM1"
     )
     run_at_first_boot(work, (command,), {name: found.read_bytes()})
+    work.draft.leave(
+        Text(
+            en="The installer is laid down and runs once, at the next start of Windows: start the repaired "
+            "image in a virtual machine, shut it down, and check it again before it is imported.",
+            zh="安装包已放入镜像，会在 Windows 下次启动时运行一次：请先在虚拟机中启动修复后的镜像，"
+            "正常关机并重新检查，再导入。",
+        )
+    )
 
 
 @fix("windows.cloudbase-init.service")
