@@ -28,6 +28,7 @@ KINDS = {
     source="ref 07, 11",
     family="windows",
     requires=("disk.root",),
+    fixable=True,
 )
 def conflicting(image: Image) -> Iterator[Outcome]:
     """No guest tools, agents or security software get in the way of the platform's.
@@ -64,6 +65,7 @@ def conflicting(image: Image) -> Iterator[Outcome]:
             ),
             *each.proofs,
             severity=Severity.INFO if security else None,
+            fixable=bool(each.services) and not each.programs and not security,
             remedy=_allow() if security else _uninstall(guest, each),
         )
     if not found and not dangling:
