@@ -73,9 +73,9 @@ def volume(image: Image) -> Iterator[Outcome]:
         yield broken(
             Text(
                 "The registry was being written when the image was made: this is a copy of a running system."
-                " Its last changes are in logs, which the next start replays; they are counted in here.",
-                "制作镜像时注册表正在写入，即镜像复制自运行中的系统；最后的更改位于日志中，下次启动时回放，"
-                "此处的判断已包含这些更改。",
+                " What its logs hold, which the next start replays, is counted in here.",
+                "制作镜像时注册表正在写入，即镜像复制自运行中的系统；此处的判断已包含其日志中的更改，"
+                "下次启动时会回放这些日志。",
             ),
             *guest.dirty_hives,
             severity=Severity.WARNING,

@@ -84,7 +84,7 @@ def read_config(data: bytes) -> Config:
         encoding, text = "utf-16", data.decode("utf-16", "replace")
     elif data[:3] == b"\xef\xbb\xbf":
         encoding, text = "utf-8 with byte order mark", data[3:].decode("utf-8", "replace")
-    elif data[1:2] == b"\0" and data[3:4] == b"\0":
+    elif data[1:4:2] == b"\0\0" and all(data[:3:2]):
         encoding, text = "utf-16", data.decode("utf-16-le", "replace")
     else:
         text = data.decode("utf-8", "replace")

@@ -5,11 +5,20 @@ from __future__ import annotations
 import re
 
 SYSTEM_ROOT = "/Windows"
+FOLDERS = {
+    "ProgramFiles": "\\Program Files",
+    "ProgramFiles(x86)": "\\Program Files (x86)",
+    "CommonProgramFiles": "\\Program Files\\Common Files",
+    "ProgramData": "\\ProgramData",
+    "ALLUSERSPROFILE": "\\ProgramData",
+}
+"""What the variables of every process are, unless somebody changed them."""
 
 
 def guest_path(path: str, drive: str = "C") -> str | None:
     """`\\SystemRoot\\system32\\x.sys`, `%SystemRoot%\\x`, `\\??\\C:\\x`, `C:\\x` and `system32\\x` lead to
-    one place; None for an empty path and for one on another drive or on the network.
+    one place; None for an empty path, for one on another drive or on the network, and where it can't be told
+    which volume or folder is meant (`\\Device\\HarddiskVolume2\\x`, `%APPDATA%\\x`).
 
     drive: the letter of the volume that Windows is on.
     """
@@ -20,8 +29,11 @@ def guest_path(path: str, drive: str = "C") -> str | None:
     for name in (r"\\systemroot(?=\\)", r"%systemroot%", r"%windir%"):
         path = re.sub(rf"^{name}", lambda _: SYSTEM_ROOT.replace("/", "\\"), path, flags=re.IGNORECASE)
     path = re.sub(r"^%systemdrive%", f"{drive}:", path, flags=re.IGNORECASE)
-    path = re.sub(r"^%programfiles%", r"\\Program Files", path, flags=re.IGNORECASE)
-    path = re.sub(r"^%programfiles\(x86\)%", r"\\Program Files (x86)", path, flags=re.IGNORECASE)
+    for name, folder in FOLDERS.items():
+        if path.lower().startswith(f"%{name.lower()}%"):
+            path = folder + path[len(name) + 2 :]
+    if re.match(r"%|\\Device\\|\\?Volume\{|\\GLOBAL\?\?\\", path, re.IGNORECASE):
+        return None
     letter = drive_of(path)
     if letter:
         if letter != drive:

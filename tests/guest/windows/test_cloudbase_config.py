@@ -95,6 +95,19 @@ def test_the_encoding_is_told_and_what_it_says_as_well(data: bytes, encoding: st
     assert differences(config, ALL) == []
 
 
+def test_a_file_of_zeros_is_no_utf_16_and_no_setting() -> None:
+    config = read_config(bytes(4096))
+    assert config.encoding == "text"
+    assert config.mistakes
+
+
+def test_a_value_of_a_hundred_thousand_lines_is_one_value() -> None:
+    config = read_config(b"[DEFAULT]\nplugins=a\n" + b" b\n" * 100_000)
+    setting = config.get("plugins")
+    assert setting is not None
+    assert len(items_of(setting.value)) == 100_001
+
+
 @pytest.mark.parametrize("line", ["no setting at all", "=value", "[unclosed"])
 def test_a_line_that_is_no_setting_is_a_mistake_with_its_number(line: str) -> None:
     config = read_config(f"[DEFAULT]\nusername=x\n{line}\n".encode())
