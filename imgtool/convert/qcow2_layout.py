@@ -3,7 +3,7 @@
 Specification: docs/interop/qcow2.rst in QEMU's source. Compressed clusters follow one another to the byte, as
 QEMU writes them; everything else begins at a cluster's start. The header is at the start of the file, the
 refcount blocks are at its end, where their number is known. L1 table and refcount table are where the data of
-the disk's first half ends: from there on the header is known, and what is before them can be hashed.
+the disk's first three quarters ends: from there on the header is known, and what is before can be hashed.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The calling thread lays out and writes what others compress, in the disk's order
 depends on their timing. Specification: docs/interop/qcow2.rst in QEMU's source.
 
 Digests: SHA-256 takes bytes in file order only, and the header, which comes first, names the L1 table's
-place. That is chosen when half of the disk is done. What is before it is final then, and is hashed while the
-other half is compressed; what is behind it is hashed at the end, from the page cache.
+place. That is chosen when three quarters of the disk are done. What is before it is final then, and is hashed
+while the last quarter is compressed; what is behind it is hashed at the end, from the page cache.
 """
 
 from __future__ import annotations
@@ -150,7 +150,8 @@ class _Writer:
         self._geometry = geometry
         self._compat = compat
         self._digests = digests
-        self._middle = geometry.disk_size // geometry.cluster_size // 2  # cluster of the disk
+        # a cluster of the disk; the later, the less is left to hash at the end, and the less time before it
+        self._tables_before = geometry.disk_size // geometry.cluster_size * 3 // 4
         self._limit = limit
         self._allocation = Allocation(geometry)
         self._l1 = array("Q", bytes(geometry.l1_entries * ENTRY_BYTES))
@@ -168,7 +169,7 @@ class _Writer:
     def take(self, piece: Piece) -> None:
         """Put the clusters of a piece into the file. Raises OutputTooLarge, OSError."""
         for stored in piece.stored():
-            if stored.cluster >= self._middle and self._allocation.tables is None:
+            if stored.cluster >= self._tables_before and self._allocation.tables is None:
                 self._place_tables()
             number, index = divmod(stored.cluster, self._geometry.l2_entries)
             if number != self._l2_number:
