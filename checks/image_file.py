@@ -52,7 +52,7 @@ def integrity(image: Image) -> Iterator[Outcome]:
             remedy=_mend(file, damage),
             severity=None if damage.serious else Severity.WARNING,
         )
-    if any(damage.serious for damage in file.damage):
+    if file.damaged:
         return
     if image.options.deep and file.format in CHECKABLE and file.qemu_format is not None:
         yield _deep(file, file.qemu_format)
@@ -169,9 +169,13 @@ def features(image: Image) -> Iterator[Outcome]:
             option = os.fspath(file.path).replace(",", ",,")
             options = shlex.quote(f"driver=vpc,force_size_calc=current_size,file.filename={option}")
             command = f"qemu-img convert --image-opts {options} -O qcow2 {shell_name(qcow2_name(file.path))}"
-        yield broken(
-            message, evidence, remedy=Text(en=f"Convert it: {command}", zh=f"请转换为普通 qcow2：{command}")
-        )
+        remedy = Text(en=f"Convert it: {command}", zh=f"请转换为普通 qcow2：{command}")
+        if file.damaged:  # no program converts it as it is
+            remedy = Text(
+                en=f"First it has to be whole (see image.integrity); then convert it: {command}",
+                zh=f"请先确保文件完整（参见 image.integrity），再转换为普通 qcow2：{command}",
+            )
+        yield broken(message, evidence, remedy=remedy)
     if not found:
         yield kept(Text(en="Any QEMU can read the image.", zh="各版本 QEMU 均可读取该镜像。"), *file.features)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, get_args
 
-from imgtool.disk.commands import QEMU_NAMES, conversion, qcow2_name, shell_name
+from imgtool.disk.commands import QEMU_NAMES, conversion, own_conversion, qcow2_name, shell_name
 from imgtool.rules import Outcome, Severity, Target, broken, kept, rule
 from imgtool.text import Text
 
@@ -25,6 +25,7 @@ NAMES = {
     "qcow": "qcow version 1",
     "parallels": "Parallels",
 }
+CONVERTIBLE = ("gzip", "xz", "bzip2", "zstd", "zip", "tar", "ova")  # what `imgtool convert` unpacks
 UNPACK = {
     "gzip": "gzip -dc {name} > {out}",
     "xz": "xz -dc {name} > {out}",
@@ -57,7 +58,7 @@ def image_format(image: Image) -> Iterator[Outcome]:
     the archives that the profile names are taken as they are.
 
     Evidence: what the file begins with, or what it was recognised by. Example: `disk.vhdx` is VHDX. The fix
-    is a conversion: `qemu-img convert -f vhdx -O qcow2 disk.vhdx disk.qcow2`.
+    is a conversion: `imgtool convert --compress disk.vhdx disk.qcow2`.
     """
     file = image.file
     if file.format == "raw" and file.file_size < SECTOR:
@@ -154,13 +155,19 @@ def _another_disk_format(file: ImageFile) -> tuple[Text, Text]:
         en=f"The file is a {NAMES[file.format]} disk image, which the platform does not take.",
         zh=f"文件是 {NAMES[file.format]} 格式的磁盘镜像，平台不支持该格式。",
     )
-    command = conversion(file)
     if file.hazards:
+        command = conversion(file)  # imgtool would not open it
         return message, Text(
             en=f"It also needs {file.hazards[0].detail} ({file.hazards[0].check}). Convert it on the machine "
             f"where all of it is: {command}",
             zh=f"此外它还依赖 {file.hazards[0].detail}（{file.hazards[0].check}）。"
             f"请在文件齐全的原机器上转换：{command}",
+        )
+    command = own_conversion(file)
+    if file.damaged:
+        return message, Text(
+            en=f"First it has to be whole (see image.integrity); then convert it: {command}",
+            zh=f"请先确保文件完整（参见 image.integrity），再转换格式：{command}",
         )
     return message, Text(en=f"Convert it: {command}", zh=f"请转换格式：{command}")
 
@@ -183,11 +190,19 @@ def _archive(file: ImageFile, name: str) -> tuple[Text, Text]:
             zh="文件是 OVA 包：其磁盘为包内的 VMDK 文件。",
         )
         return message, Text(
-            en=f"Unpack it and check the system disk, the first .vmdk: {command} && imgtool check *.vmdk",
-            zh=f"请解包并检查其中的系统盘（第一个 .vmdk 文件）：{command} && imgtool check *.vmdk",
+            en=f"Where it holds one disk, convert it: {own_conversion(file)}. Else unpack it and check the "
+            f"system disk, the first .vmdk: {command} && imgtool check *.vmdk",
+            zh=f"如其中只有一块磁盘，可直接转换：{own_conversion(file)}。否则请解包并检查其中的系统盘"
+            f"（第一个 .vmdk 文件）：{command} && imgtool check *.vmdk",
+        )
+    if file.format not in CONVERTIBLE:
+        return message, Text(
+            en=f"Unpack it and check what is inside: {command}", zh=f"请解压后检查其中的镜像：{command}"
         )
     return message, Text(
-        en=f"Unpack it and check what is inside: {command}", zh=f"请解压后检查其中的镜像：{command}"
+        en=f"Convert the image in it: {own_conversion(file)} (or unpack it and check what is inside: "
+        f"{command})",
+        zh=f"请直接转换其中的镜像：{own_conversion(file)}（或解压后检查其中的镜像：{command}）",
     )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from imgtool.cli import options
+from imgtool.cli.ending import ENDING_SIGNALS, Ended
 from imgtool.cli.session import Session
 from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.convert.engine import Converted
 
+CANCELLED = Text(
+    en="imgtool: cancelled; nothing unfinished is left, and the input is as it was.",
+    zh="imgtool: 已取消；没有留下未完成的文件，输入文件未改动。",
+)
 _PATH = click.Path(path_type=Path, readable=False)
 
 
@@ -124,7 +130,14 @@ def command(
         level=level or 1,
         threads=threads,
     )
-    done = convert(source, output, request, load_profile(profile), shown_on_terminal(session.language))
+    limits = load_profile(profile)
+    try:
+        done = convert(source, output, request, limits, shown_on_terminal(session.language))
+    except Ended as ended:
+        if ended.number in ENDING_SIGNALS:
+            with suppress(OSError):  # the terminal may be gone
+                _tell(session, CANCELLED)
+        raise
     for note in done.notes:
         _tell(session, note)
     _tell(session, _summary(done))

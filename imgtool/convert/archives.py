@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from imgtool.convert.output import NoRoom, shown
+from imgtool.convert.output import STORAGE_FULL, NoRoom, shown
+from imgtool.convert.unpacked_size import least_size
 from imgtool.convert.unpacking import Bomb, Damaged, unpacked_stream
 from imgtool.disk.commands import byte_count
 from imgtool.disk.formats.archives import is_tar
@@ -90,7 +91,7 @@ def unpack(
     for an archive that is damaged, encrypted or holds no image or several; Bomb (a CannotRead) beyond the
     limit; NoRoom when the storage is about to be full.
     """
-    writer = _Sparse(out, limit, at)
+    writer = _Sparse(archive, out, limit, at)
     try:
         with writer:
             if archive.format == "zip":
@@ -108,6 +109,8 @@ def unpack(
                         _copy(stream, writer, head)
                         name = ""
     except OSError as error:
+        if error.errno in STORAGE_FULL:
+            raise writer.no_room() from error
         raise _failed(archive, error) from error
     except Damaged as error:
         raise _damaged(archive, error.why) from error
@@ -117,8 +120,9 @@ def unpack(
 class _Sparse:
     """The file that is written, with holes for zeros, never beyond the limit."""
 
-    def __init__(self, path: Path, limit: int, at: Callable[[int], None]) -> None:
-        self._path, self._limit, self._at = path, limit, at
+    def __init__(self, archive: ImageFile, path: Path, limit: int, at: Callable[[int], None]) -> None:
+        self._archive, self._path, self._limit, self._at = archive, path, limit, at
+        self.expected: int | None = None  # bytes of the image, once the archive's directory has told them
         self._size = 0
         self._next_look = 0
         self.head = b""
@@ -151,19 +155,29 @@ class _Sparse:
         self._at(self._size)
 
     def _look_at_storage(self) -> None:
-        free = free_bytes(self._path.parent)
-        if free < KEPT_FREE:
-            raise NoRoom(
-                Text(
-                    en=f"The storage beside the output is full: {byte_count(free)} are left, and the archive "
-                    f"is unpacked there ({byte_count(self._size)} so far) only while {byte_count(KEPT_FREE)} "
-                    "stay free. Make room, or give an output "
-                    "elsewhere.",
-                    zh=f"输出所在的存储已满：仅剩 {byte_count(free)}，而压缩包需解压到该处"
-                    f"（已解压 {byte_count(self._size)}），且须保留 {byte_count(KEPT_FREE)} 可用空间。"
-                    "请释放空间，或将输出放到其他位置。",
-                )
+        if free_bytes(self._path.parent) < KEPT_FREE:
+            raise self.no_room()
+
+    def no_room(self) -> NoRoom:
+        """How much there is and, where the archive says so, how much it takes."""
+        free, total = free_bytes(self._path.parent), self.expected
+        if total is None and self._archive.format in COMPRESSED:
+            with suppress(OSError):
+                total = least_size(self._archive.format, self._archive.path, self._size)
+        so_far = Text(
+            en=byte_count(self._size) + (f" so far, of at least {byte_count(total)}" if total else " so far"),
+            zh=f"已解压 {byte_count(self._size)}" + (f"，总计至少 {byte_count(total)}" if total else ""),
+        )
+        return NoRoom(
+            Text(
+                en=f"The storage beside the output is full: {byte_count(free)} are left, and the archive "
+                f"is unpacked there ({so_far.en}) only while {byte_count(KEPT_FREE)} "
+                "stay free. Make room, or give an output elsewhere.",
+                zh=f"输出所在的存储已满：仅剩 {byte_count(free)}，而压缩包需解压到该处"
+                f"（{so_far.zh}），且须保留 {byte_count(KEPT_FREE)} 可用空间。"
+                "请释放空间，或将输出放到其他位置。",
             )
+        )
 
 
 def free_bytes(folder: Path) -> int:
@@ -253,6 +267,7 @@ def _from_tar(archive: ImageFile, stream: BinaryIO, writer: _Sparse, head: bytes
                 assert content is not None  # noqa: S101 - it is a regular file
                 head = content.read(HEAD)
                 if choice.take(member.name, _is_image(member.name, head)):
+                    writer.expected = member.size
                     _copy(cast(BinaryIO, content), writer, head)
     except (tarfile.TarError, ValueError) as error:
         raise Damaged(str(error)) from error
@@ -303,6 +318,7 @@ def _from_zip(archive: ImageFile, writer: _Sparse) -> str:
                 with _member(opened, member) as content:
                     head = content.read(HEAD)
                     if choice.take(member.filename, _is_image(member.filename, head)):
+                        writer.expected = member.file_size
                         _copy(content, writer, head)
                         if writer.size != member.file_size:
                             raise Damaged(f"{escaped(member.filename, 100)} is shorter than the archive says")

@@ -22,7 +22,7 @@ from imgtool.locked_folder import locked_folder, sweep
 from imgtool.text import Text
 
 PREFIX = ".imgtool-convert-"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class OutputRefused(UsageError):
@@ -44,7 +44,7 @@ def write_failed(path: Path, error: OSError) -> Stated:
     """What a failed write means: full storage is the machine's lack, anything else wrong usage."""
     why = os.strerror(error.errno) if error.errno else str(error)
     statement = Text(en=f"Can't write to {shown(path)}: {why}.", zh=f"无法写入 {shown(path)}：{why}。")
-    return NoRoom(statement) if error.errno in _FULL else OutputRefused(statement)
+    return NoRoom(statement) if error.errno in STORAGE_FULL else OutputRefused(statement)
 
 
 class Output:

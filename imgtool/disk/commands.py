@@ -16,6 +16,7 @@ IN_ARCHIVE = Text(
     en="The image is inside an archive. Unpack it to have it judged.",
     zh="镜像位于压缩包内。如需判定，请先解压。",
 )
+ARCHIVE_SUFFIXES = (".gz", ".tgz", ".xz", ".txz", ".bz2", ".zst", ".tar", ".zip", ".ova")
 # What QEMU calls the formats that it can turn into qcow2.
 QEMU_NAMES = {
     "raw": "raw",
@@ -52,6 +53,15 @@ def qcow2_name(path: Path) -> Path:
     """A name for the result of a conversion that is not the file's own."""
     result = path.with_suffix(".qcow2")
     return result if result != path else path.with_name(f"{path.stem}-converted.qcow2")
+
+
+def own_conversion(file: ImageFile) -> str:
+    """The command of ours that makes a compressed qcow2 of the image, or of the one in an archive."""
+    path = file.path
+    while path.suffix.lower() in ARCHIVE_SUFFIXES:
+        path = path.with_suffix("")
+    out = qcow2_name(path) if path == file.path else path.with_suffix(".qcow2")
+    return f"imgtool convert --compress {shell_name(file.path)} {shell_name(out)}"
 
 
 def conversion(file: ImageFile) -> str:

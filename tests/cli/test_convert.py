@@ -221,12 +221,15 @@ def test_a_signal_at_any_moment_leaves_the_input_and_no_half_output(
             assert files(folder) == [name]
 
 
-def test_ctrl_c_in_the_terminal_is_quiet_and_leaves_nothing(tmp_path: Path, long_work: Path) -> None:
+def test_ctrl_c_in_the_terminal_says_in_one_line_that_nothing_is_left(
+    tmp_path: Path, long_work: Path
+) -> None:
     arguments = ("convert", "--compress", "--writer", "qemu-img", long_work, tmp_path / "out.qcow2")
     run = start(*arguments, env=environment())
     wait_until(lambda: any("convert -p" in line for line in processes_with(str(tmp_path / PREFIX))))
     os.killpg(run.pid, signal.SIGINT)
-    assert run.communicate(timeout=60) == ("", "")
+    said = "imgtool: cancelled; nothing unfinished is left, and the input is as it was.\n"
+    assert run.communicate(timeout=60) == ("", said)
     assert run.returncode == 130
     assert files(tmp_path) == []
 

@@ -248,6 +248,37 @@ def test_unpacking_stops_before_the_storage_is_full(tmp_path: Path, monkeypatch:
         unpacked(saved(tmp_path, gzip.compress(DISK)))
 
 
+def zip_file(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("packed", "total"),
+    [
+        (gzip.compress(DISK), len(DISK)),
+        (lzma.compress(DISK), len(DISK)),
+        (zstandard.ZstdCompressor().compress(DISK), len(DISK)),
+        (gzip.compress(tar_of({"disk.raw": DISK})), len(DISK)),
+        (tar_of({"notes.txt": b"none", "disk.raw": DISK}), len(DISK)),
+        (zip_file({"disk.raw": DISK}), len(DISK)),
+        (bz2.compress(DISK), None),
+    ],
+    ids=["gzip", "xz", "zstd", "tar.gz", "tar", "zip", "bzip2"],
+)
+def test_full_storage_is_told_with_what_the_archive_takes(
+    packed: bytes, total: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "free_bytes", lambda folder: 1024**2)
+    with pytest.raises(NoRoom) as refused:
+        unpacked(saved(tmp_path, packed))
+    for said in (refused.value.statement().en, refused.value.statement().zh):
+        assert (f"({total} bytes)" in said) == (total is not None)
+
+
 def test_xz_that_wants_a_gigabyte_of_memory_is_refused(tmp_path: Path) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 30}]
     with pytest.raises(CannotRead, match=r"[Mm]emory"):

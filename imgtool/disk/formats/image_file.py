@@ -76,6 +76,11 @@ class ImageFile:
     snapshot_details: tuple[Snapshot, ...] = ()
     backing: ImageFile | None = None
 
+    @property
+    def damaged(self) -> bool:
+        """Data is lost, or can't be relied on: nothing good can be made of the file."""
+        return any(damage.serious for damage in self.damage)
+
 
 def escaped(words: bytes | str, limit: int = 200) -> str:
     """Words out of a hostile file as one printable line of at most about `limit` characters."""
