@@ -74,6 +74,11 @@ class ImageReport:
         """Passes and skips."""
         return [it for it in self.worst_first if kind(it) in ("pass", "skip")]
 
+    @property
+    def of_a_boot(self) -> bool:
+        """Whether it tells of a rehearsal alone, of which each stage that passed is worth telling."""
+        return self.boot is not None and all(it.id.startswith("rehearsal.") for it in self.quiet)
+
     def alike(self, finding: Finding) -> list[str]:
         """The ids of what could not be evaluated for this finding's reason either."""
         return [it.id for it in self.findings if it.because == finding.id]

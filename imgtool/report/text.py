@@ -70,20 +70,22 @@ def layout(image: ImageReport, language: Language, width: int, verbose: bool = F
         yield Line()
         yield from (line("  ", row) for row in wrapped(by_fix[0], width - 2))
         yield line("    ", (by_fix[1], "green"))
-    if verbose and image.quiet:
+    listed = verbose or image.of_a_boot
+    if listed and image.quiet:
         yield Line()
         for finding in image.quiet:
             yield from _brief(finding, language, width)
     counts = image.counts
     if counts["pass"] or counts["skip"]:
         yield Line()
-        hint = not verbose
+        hint = not listed
         yield from (
             line("  ", (row, "dim")) for row in wrapped(quiet_line(counts, language, hint), width - 2)
         )
-    if image.boot is not None and (image.verdict != "pass" or verbose):
+    if image.boot is not None:
         yield Line()
         yield line("  ", (boot_line(image.boot, language), "dim"))
+    if image.boot is not None and (image.verdict != "pass" or verbose):
         for row in image.boot.console[-CONSOLE_LINES:]:
             yield line("    ", (one_line(row)[:LONGEST_EVIDENCE], "cyan"))
     if image.lacks is not None:

@@ -63,6 +63,15 @@ def test_json_has_times_and_console_by_the_schema() -> None:
     assert [it["time_s"] for it in one["findings"]] == [61.3, 19.1]
 
 
+def test_each_stage_of_a_boot_is_told_also_when_it_passed() -> None:
+    text = plain(layout(booted(LOGIN), "en", 100))
+    assert "rehearsal.login" in text
+    assert "-v" not in text
+    assert "<details open><summary>1 passed" in html.render(report(booted(LOGIN)), "en")
+    beside = booted(LOGIN, finding("linux.acpi", Status.PASS))
+    assert "rehearsal.login" not in plain(layout(beside, "en", 100))
+
+
 def test_the_text_shows_the_console_of_a_boot_that_failed() -> None:
     assert "vm login:" in plain(layout(booted(LOST), "en", 100))
     assert "vm login:" not in plain(layout(booted(LOGIN), "en", 100))
