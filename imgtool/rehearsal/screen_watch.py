@@ -63,7 +63,7 @@ class ScreenWatch:
         if self.shown is not None or rows != self.said:
             self.said, self.shown, self._since = rows, None, age
             self._small_changes.clear()
-        self._watch.lines(rows[:-1], rows[-1] if rows else "", age)
+        self._watch.lines(rows[:-1], rows[-1] if rows else "", age, screen=True)
 
     def _take_picture(self, screen: Screen, age: float, read_after: float) -> None:
         pixels = screen.width * screen.height

@@ -62,10 +62,12 @@ WINDOWS_SIGNS = (
         "end",
         Text(en="Windows stops with a stop screen.", zh="Windows 出现蓝屏，停止运行。"),
         _AT_ITS_SOURCE,
+        where="screen",
     ),
     sign(
         "Windows recovery",
-        r"(?:PC|[Dd]evice) needs t. be repaired|couldn.?t repair your PC|did(?:n.?t| not) start correctly"
+        r"(?:PC|[Dd]evice) needs t. be repaired|couldn.?t repair your PC"
+        r"|Your (?:PC|[Dd]evice) did(?:n.?t| not) start correctly"
         r"|Choose an option|System Recovery Options|Preparing Automatic Repair|Diagnosing your PC"
         r"|(?:电脑|设备)(?:需要修复|未正确启动)|无法修复你的电脑|选择一个选项|系统恢复选项|正在准备自动修复|正在诊断你的电脑",
         ("rehearsal.login", "windows.boot", "windows.virtio.storage"),
@@ -75,6 +77,7 @@ WINDOWS_SIGNS = (
             zh="Windows 无法正常启动，停在恢复环境，而平台上无人可以操作。",
         ),
         _RECOVERY,
+        where="screen",
     ),
     sign(
         "Windows setup waits",
@@ -89,6 +92,7 @@ WINDOWS_SIGNS = (
             en="Finish the setup before the export, or give Sysprep an answer file (unattend.xml).",
             zh="请在导出前完成安装，或为 Sysprep 提供应答文件（unattend.xml）。",
         ),
+        where="screen",
     ),
 )
 

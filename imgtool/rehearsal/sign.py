@@ -9,7 +9,7 @@ from typing import Literal
 from imgtool.text import Text
 
 Weight = Literal["end", "hint", "fault"]
-Where = Literal["firmware", "text"]
+Where = Literal["firmware", "text", "screen"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Sign:
     rules: those of the catalogue that explain it; the one that the static check finds broken too is named,
     else the first. weight: "end", the boot is over; "hint", it may be, and is when one of `rules` is broken
     by the static check; "fault", something failed and the boot goes on. asks: what is typed at a shell that
-    stands open, to tell the rules apart. where: "firmware", its log; "text", console and screen.
+    stands open, to tell the rules apart. where: "firmware", its log; "text", console and screen; "screen",
+    that alone.
     """
 
     name: str

@@ -10,7 +10,7 @@ from imgtool.rehearsal.sign import Sign
 from imgtool.rehearsal.signs import COUNTING, MENU, MILESTONES, SIGNS
 
 ORDER = tuple(name for name, _ in MILESTONES)
-_ANY = re.compile("|".join(f"(?:{it.pattern.pattern})" for it in SIGNS if it.where == "text"))
+_ANY = re.compile("|".join(f"(?:{it.pattern.pattern})" for it in SIGNS if it.where != "firmware"))
 MOST_FAULTS = 20
 
 
@@ -45,16 +45,16 @@ class Watch:
     logon: Seen | None = None
     """The words of a Windows logon or desktop, on a graphical screen."""
 
-    def lines(self, lines: list[str], partial: str, age: float) -> None:
-        """Lines of the console (or rows of the screen), and what stands after the last one."""
+    def lines(self, lines: list[str], partial: str, age: float, *, screen: bool = False) -> None:
+        """Lines of the console (or of the screen), and what stands after the last one."""
         for line in lines:
-            self._line(line, age)
+            self._line(line, age, screen=screen)
         if partial.strip():
-            self._line(partial.rstrip(" ") + " ", age, waiting=True)
+            self._line(partial.rstrip(" ") + " ", age, waiting=True, screen=screen)
 
     def screen(self, words: list[str], age: float) -> None:
         """Words read off a graphical screen: all that it says now."""
-        self.lines(words[:-1], words[-1] if words else "", age)
+        self.lines(words[:-1], words[-1] if words else "", age, screen=True)
         found = next(filter(LOGON.search, words), None)
         self.logon = (self.logon or Seen(age, found)) if found else None
 
@@ -79,7 +79,7 @@ class Watch:
                 return self.reached[name]
         return None
 
-    def _line(self, line: str, age: float, waiting: bool = False) -> None:
+    def _line(self, line: str, age: float, *, waiting: bool = False, screen: bool) -> None:
         if line.startswith(self.mark):
             if not waiting:
                 self.told.append(line[len(self.mark) :].strip())
@@ -97,8 +97,9 @@ class Watch:
         elif MENU.search(line) and self.menu is None:
             self.menu = age
         if _ANY.search(line):
+            places = ("text", "screen") if screen else ("text",)
             for sign in SIGNS:
-                if sign.where == "text" and sign.pattern.search(line if waiting else line.rstrip()):
+                if sign.where in places and sign.pattern.search(line if waiting else line.rstrip()):
                     self._sight(sign, age, line)
 
     def _sight(self, sign: Sign, age: float, line: str) -> None:

@@ -74,7 +74,10 @@ def test_every_sign_has_a_line_that_shows_it() -> None:
 def test_a_known_failure_is_recognised(name: str) -> None:
     watch = Watch("mark ")
     for line in SAID[name]:
-        watch.lines([], line, 1.0) if line.endswith(" ") else watch.lines([line], "", 1.0)
+        if line.endswith(" "):
+            watch.lines([], line, 1.0, screen=True)
+        else:
+            watch.lines([line], "", 1.0, screen=True)
     assert next(iter(watch.sightings)) == name
 
 
@@ -183,6 +186,12 @@ def test_other_words_of_a_windows_prove_nothing(words: str) -> None:
     watch = Watch("mark ")
     watch.screen([words], 1.0)
     assert watch.logon is None
+
+
+def test_a_menu_on_a_console_is_no_recovery_screen() -> None:
+    watch = Watch("mark ")
+    watch.lines(["Choose an option:", "Your PC ran into a problem"], "", 1.0)
+    assert watch.sightings == {}
 
 
 def test_a_logon_that_went_away_again_is_none() -> None:
