@@ -27,6 +27,7 @@ GUESTS = {
     "debian12-bios/initramfs-bomb-in-one-file": 3,
     "debian12-bios/initramfs-wants-window": 3,
     "debian12-bios/initramfs-many-files": 3,
+    "windows-2016/hive-without-end": 3,
     "layout/mbr-logical-loop": 1,
     "layout/gpt-huge-entries": 1,
     "file/noise": 1,

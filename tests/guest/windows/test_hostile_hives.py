@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.process import peak_memory
+from fixtures.windows.cells import NOWHERE, HandMade, node, services_without_end
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.windows import hive_file
 from imgtool.guest.windows.registry import Hive, Key
 from imgtool.guest.windows.services import read_services
-from tests.guest.windows.hand_made_hive import NOWHERE, HandMade, node
 
 MANY = 65_535
 BINARY, STRING = 3, 1
@@ -194,18 +194,6 @@ def test_a_hive_that_spends_its_budget_says_nothing_more(monkeypatch: pytest.Mon
     for name in ("00001", "absent"):
         with pytest.raises(GuestReadFailed, match="exhaust"):
             hive.key(name)
-
-
-def services_without_end() -> bytes:
-    """Services that share their values: strings of the longest kind, each read again for each of them."""
-    made = HandMade()
-    text = made.cell(("长" * 32_767).encode("utf-16-le"))
-    names = (b"ImagePath", b"DisplayName", b"ObjectName", b"Group")
-    listed = made.list([made.value(name, STRING, 65_534, text) for name in names])
-    keys = [made.key(b"%06d" % number, values=(4, listed)) for number in range(90_000)]
-    halves = [made.leaf(b"li", keys[:45_000]), made.leaf(b"li", keys[45_000:])]
-    services = made.key(b"Services", subkeys=(90_000, made.cell(b"ri" + struct.pack("<HII", 2, *halves))))
-    return made.data(subkeys=(1, made.leaf(b"li", [services])))
 
 
 def deep_and_shared() -> bytes:
