@@ -36,6 +36,7 @@ LONGEST = (
     "tests/rehearsal/test_good_systems.py",
     "tests/repair/test_fix_real.py",
     "tests/rehearsal/test_broken_systems.py",
+    "tests/rehearsal/test_screens.py",
     "tests/acceptance/test_windows_libguestfs.py",
     "tests/guest/test_parity.py",
     "tests/repair/test_fix_windows.py",
@@ -51,6 +52,11 @@ def turn(item: pytest.Item) -> int:
         return 0
     file = item.nodeid.partition("::")[0]
     return 1 + (LONGEST.index(file) if file in LONGEST else len(LONGEST))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: guests that do nothing and time limits are waited for, too."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

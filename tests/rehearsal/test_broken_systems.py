@@ -12,7 +12,7 @@ from imgtool.report.text import layout, plain
 from tests.cli.running import IMGTOOL, environment
 from tests.rehearsal.rehearsing import failed, not_passed, of, passed, rehearse
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rehearsal-2")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(

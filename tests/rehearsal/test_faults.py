@@ -23,7 +23,7 @@ from imgtool.rehearsal.setting import NoRoom
 from tests.cli.running import IMGTOOL, environment, imgtool, start
 from tests.rehearsal.rehearsing import rehearse
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rehearsal-1")]
+pytestmark = pytest.mark.slow
 
 
 def left_in(folder: Path) -> list[str]:

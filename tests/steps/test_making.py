@@ -16,7 +16,6 @@ from imgtool.steps.step import Halt, Order, Run
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("rehearsal-1")
 def test_an_image_that_does_not_boot_is_not_uploaded(image: ImageByName, tmp_path: Path) -> None:
     nothing = cast(Any, None)  # the step asks neither the journal nor the cloud
     order = Order(tmp_path / "in.raw", tmp_path, load_profile("tce"), "", "name")
