@@ -55,7 +55,12 @@ _FILE = click.Path(path_type=Path, readable=False)
     show_default=True,
     help="The limits of the deployment that it goes to.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show the console's last lines also when all went well.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="List also what was skipped, and the console's last lines when all went well.",
+)
 @click.pass_obj
 def command(
     session: Session,

@@ -138,7 +138,7 @@ class BootWatch:
         if age - self._measured >= LOOK:
             self._measured = age
             self._look_at_overlay()
-        if age - max(self._silent_since, self._looked) >= LOOK:
+        if age - max(0.0 if self._by_screen else self._silent_since, self._looked) >= LOOK:
             self._looked = age
             self.eye.look(age, read_after=0 if self._by_screen else READ_AFTER)
 
@@ -226,11 +226,11 @@ class BootWatch:
         if logon is not None:
             waits = first_boot and not any(map(self._broken, _NO_REPORT))
             report_due = waits and age - logon.age < patience.first_boot
-            if self.eye.still(age, patience.settled) and not report_due:
+            if self.eye.still(patience.settled) and (not report_due or age > patience.boot):
                 return Ending("screen", age)
-        elif self.eye.still(age, patience.silence) and any(map(self._broken, NO_WINDOWS)):
+        elif self.eye.still(patience.silence) and any(map(self._broken, NO_WINDOWS)):
             return Ending("silent", age)
-        elif self.eye.still(age, 3 * patience.settled):
+        elif self.eye.still(3 * patience.settled):
             return Ending("screen", age)
         if age <= patience.boot:
             return None

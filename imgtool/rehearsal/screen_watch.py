@@ -28,6 +28,7 @@ class ScreenWatch:
         self.shown: Screen | None = None
         self._emulator = emulator
         self._watch = watch
+        self._looked = 0.0
         self._since: float | None = None
         self._small_changes: deque[float] = deque(maxlen=100)
         self._unread = 0
@@ -40,16 +41,17 @@ class ScreenWatch:
             rows = self._emulator.screen_text() if screen.in_text_mode else None
         except EmulatorFailed:
             return  # a board without VGA; and QEMU's end shows in the next turn
+        self._looked = age
         if rows is not None:
             self._take_text([row for row in rows if row], age)
         else:
             self._take_picture(screen, age, read_after)
 
-    def still(self, age: float, seconds: float) -> bool:
-        """Whether nothing but a cursor and a clock changed for so long."""
-        if self._since is None or age - self._since < seconds:
+    def still(self, seconds: float) -> bool:
+        """Whether nothing but a cursor and a clock changed for so long before the last look."""
+        if self._since is None or self._looked - self._since < seconds:
             return False
-        changes = sum(when > age - seconds for when in self._small_changes)
+        changes = sum(when > self._looked - seconds for when in self._small_changes)
         return changes <= seconds / A_CHANGE_EVERY
 
     def read(self, age: float) -> None:

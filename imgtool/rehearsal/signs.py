@@ -197,7 +197,7 @@ SIGNS: tuple[Sign, ...] = (
     # -- initramfs
     sign(
         "initramfs shell",
-        r"^\(initramfs\) *$|ALERT! +\S+ +does not exist|Gave up waiting for (?:root|suspend)",
+        r"^[({]initramfs[)}] *$|ALERT! +\S+ +does not exist|Gave up waiting for (?:root|suspend)",
         ROOT_RULES,
         "end",
         Text(

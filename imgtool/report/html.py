@@ -93,7 +93,7 @@ def _image(image: ImageReport, language: Language) -> Iterator[str]:
     if by_fix := mending(image, language):
         yield f"<p>{escape(by_fix[0])}</p>{_pre([by_fix[1]])}"
     if image.quiet:
-        details = "<details open>" if image.of_a_boot else "<details>"
+        details = "<details open>" if image.stages_passed else "<details>"
         yield f"{details}<summary>{quiet_line(image.counts, language, hint=False)}</summary><table>"
         yield from (_row(finding, language) for finding in image.quiet)
         yield "</table></details>"

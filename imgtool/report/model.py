@@ -75,9 +75,11 @@ class ImageReport:
         return [it for it in self.worst_first if kind(it) in ("pass", "skip")]
 
     @property
-    def of_a_boot(self) -> bool:
-        """Whether it tells of a rehearsal alone, of which each stage that passed is worth telling."""
-        return self.boot is not None and all(it.id.startswith("rehearsal.") for it in self.quiet)
+    def stages_passed(self) -> list[Finding]:
+        """The stages that a boot came through, of a report on a rehearsal alone: worth telling each."""
+        if self.boot is None or not all(it.id.startswith("rehearsal.") for it in self.quiet):
+            return []
+        return [it for it in self.quiet if it.status is Status.PASS]
 
     def alike(self, finding: Finding) -> list[str]:
         """The ids of what could not be evaluated for this finding's reason either."""

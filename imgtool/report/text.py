@@ -70,10 +70,10 @@ def layout(image: ImageReport, language: Language, width: int, verbose: bool = F
         yield Line()
         yield from (line("  ", row) for row in wrapped(by_fix[0], width - 2))
         yield line("    ", (by_fix[1], "green"))
-    listed = verbose or image.of_a_boot
-    if listed and image.quiet:
+    listed = image.quiet if verbose else image.stages_passed
+    if listed:
         yield Line()
-        for finding in image.quiet:
+        for finding in listed:
             yield from _brief(finding, language, width)
     counts = image.counts
     if counts["pass"] or counts["skip"]:
