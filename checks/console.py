@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from imgtool.remedy import change_argument, if_known, in_guest
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from imgtool.guest.linux import LinuxGuest
     from imgtool.image import Image
 
 USABLE_CONSOLES = re.compile(r"(tty[0-9]*|ttyS0|ttyAMA0|null)(,.*)?")
+
+USABLE = "console=tty0 console=ttyS0,115200"
 
 
 @rule(
@@ -50,5 +54,11 @@ def console(image: Image) -> Iterator[Outcome]:
             zh=f"平台上没有唯一指定的控制台 {', '.join(named)}。",
         ),
         f"{entry.source}: {' '.join(f'console={it}' for it in named)}",
-        remedy=Text.same("console=tty0 console=ttyS0,115200"),
+        remedy=_usable(image.linux, named[-1]),
     )
+
+
+@if_known
+def _usable(guest: LinuxGuest, console: str) -> Text | None:
+    command = change_argument(guest, f"console={console}", USABLE)
+    return in_guest(command) if command else Text.same(USABLE)

@@ -46,9 +46,9 @@ def kernel(image: Image) -> Iterator[Outcome]:
     """The kernel that starts by default, its modules and its initramfs are there and made for each other.
 
     Several kernels may be installed; what counts is the one that the boot loader starts. An upgrade that was
-    cut short leaves an entry without its files, or an initramfs of another version: the kernel then finds no
-    modules, and so no disk. A kernel that is not the distribution's own is a warning (ref 01: best the native
-    one).
+    cut short leaves an entry without its files, a kernel's file that is not whole, or an initramfs of
+    another version: the kernel then finds no modules, and so no disk. A kernel that is not the
+    distribution's own is a warning (ref 01: best the native one).
 
     Evidence: the files, and the versions in the initramfs. Example: `/boot/initrd.img-6.1.0-18-amd64: modules
     for 6.1.0-17-amd64`. The fix is the distribution's own command for this kernel version.
@@ -66,7 +66,7 @@ def kernel(image: Image) -> Iterator[Outcome]:
     if found is None:
         yield undecided(Text(en="The default kernel was not found.", zh="未找到默认内核。"), entry.kernel)
         return
-    faults = list(_belonging(guest, found, entry))
+    faults = list(_damaged(guest, found)) or list(_belonging(guest, found, entry))
     yield from faults
     if not faults:
         yield kept(
@@ -114,6 +114,35 @@ def _files(guest: LinuxGuest, entry: BootEntry) -> Iterator[Outcome]:
         *words,
         remedy=_initramfs_remedy(guest, version, entry) if only_initrd else _reinstall(guest, version),
     )
+
+
+def _damaged(guest: LinuxGuest, found: Kernel) -> Iterator[Outcome]:
+    """A file that no boot loader takes for a kernel, or that ends before its own header says."""
+    from imgtool.guest.kernel_image import read_header
+
+    size = guest.tree.stat(found.image).size
+    with guest.tree.open(found.image) as stream:
+        header = read_header(stream)
+        stream.seek(0)
+        start = stream.read(16)
+    if header is None and not start.startswith((b"\x7fELF", b"MZ")):
+        yield broken(
+            Text(
+                en=f"{found.image} is no kernel: no boot loader starts it.",
+                zh=f"{found.image} 不是内核文件，引导程序无法启动它。",
+            ),
+            f"{found.image}: {size} bytes, begins with {start.hex(' ')}",
+            remedy=_reinstall(guest, found.version),
+        )
+    elif header is not None and size < header.size:
+        yield broken(
+            Text(
+                en=f"{found.image} is cut short: it has {size} bytes of {header.size}.",
+                zh=f"{found.image} 不完整：应有 {header.size} 字节，实际只有 {size} 字节。",
+            ),
+            f"{found.image}: {size} bytes",
+            remedy=_reinstall(guest, found.version),
+        )
 
 
 def _belonging(guest: LinuxGuest, found: Kernel, entry: BootEntry) -> Iterator[Outcome]:

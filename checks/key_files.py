@@ -121,11 +121,13 @@ def _links(guest: LinuxGuest) -> Iterator[Outcome]:
     tree = guest.tree
     if guest.release.family in ("redhat", "suse") and tree.glob(LINK) and not tree.exists(LINK):
         config = next((path for path in CONFIGURATIONS if tree.is_file(path)), "")
+        if not config:
+            return  # linux.bootloader says that there is none
         yield broken(
             Text(f"{LINK} is a link that leads nowhere.", f"{LINK} 是一个失效的链接。"),
             f"{LINK} -> {tree.readlink(LINK)[:200]}",
             severity=Severity.WARNING,
-            remedy=in_guest(f"ln -sfn {config} {LINK}") if config else None,
+            remedy=in_guest(f"ln -sfn {config} {LINK}"),
             fixable=False,
         )
 

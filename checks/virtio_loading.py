@@ -144,7 +144,8 @@ def _asked(kernel: Kernel, blocks: Iterable[Block]) -> list[Block]:
 
 def _told(guest: LinuxGuest, kernel: Kernel, blocks: tuple[Block, ...], what: Text, certain: bool) -> Outcome:
     names = ", ".join(dict.fromkeys(it.module for it in blocks))
-    evidence = list(dict.fromkeys(it.source for it in blocks))[:8]
+    said = (it.source if it.path else f"kernel command line: {it.source}" for it in blocks)
+    evidence = list(dict.fromkeys(said))[:8]
     remedy = _remedy(guest, kernel, blocks)
     if not certain:
         return undecided(

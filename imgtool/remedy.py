@@ -111,6 +111,12 @@ def enable_service(guest: LinuxGuest, service: Service) -> str:
 
 def drop_argument(guest: LinuxGuest, argument: str) -> str:
     """The line that takes an argument out of the kernel command line for good; "" where none is known.
+    Raises CannotRead."""
+    return change_argument(guest, argument)
+
+
+def change_argument(guest: LinuxGuest, argument: str, instead: str = "") -> str:
+    """The line that puts other arguments, or none, in the place of one for good; "" where none is known.
 
     It goes out of the files that hold it: what grub-mkconfig reads, where GRUB's configuration is made by
     that, and Boot Loader Specification entries, which are written once for each kernel. Raises CannotRead.
@@ -118,7 +124,7 @@ def drop_argument(guest: LinuxGuest, argument: str) -> str:
     loader = guest.bootloader
     config = loader.config_path or ""
     source = re.sub(r":[0-9]+$", "", loader.default.source if loader.default else config)
-    expression = "s| *" + re.sub(r"([].*^$|\\[])", r"\\\1", argument) + "||"
+    expression = "s| *" + re.sub(r"([].*^$|\\[])", r"\\\1", argument) + f"|{instead and ' ' + instead}|"
     edit = "sed -i '" + expression.replace("'", "'\\''") + "' "
 
     def holding(*paths: str) -> str:
@@ -130,6 +136,7 @@ def drop_argument(guest: LinuxGuest, argument: str) -> str:
     rebuild = guest.release.bootloader_command(config) if loader.kind == "grub2" else ""
     if loader.kind == "grub2" and "/loader/entries/" in source:
         grubby = f'grubby --update-kernel=ALL --remove-args="{argument}"'
+        grubby += f' --args="{instead}"' if instead else ""
         return f"{edit}{defaults} && {grubby}" if defaults else grubby
     if defaults and rebuild:
         return f"{edit}{defaults} && {rebuild}"

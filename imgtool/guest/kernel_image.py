@@ -20,25 +20,29 @@ CONFIG_START = b"IKCFG_ST\x1f\x8b\x08"
 CONFIG_END = b"IKCFG_ED"
 LARGEST_CONFIG = 4 << 20
 
+_PE_MACHINES = {0xAA64: "arm64", 0x8664: "x86_64"}
 _VERSION = re.compile(rb"[0-9]+\.[0-9][!-~]{0,120}")
 
 
 @dataclass(frozen=True)
 class KernelHeader:
     """version: "" where the header has none; architecture: x86_64, i386, arm64, or "" where it can't be
-    told."""
+    told; size: bytes that the whole file has at least, 0 where the header does not say."""
 
     version: str
     architecture: str
+    size: int = 0
 
 
 def read_header(stream: BinaryIO) -> KernelHeader | None:
     """What the header of a bzImage or an arm64 Image says; None for any other file. Raises CannotRead."""
     head = stream.read(HEADER)
     if head[0x202:0x206] == b"HdrS":
-        return KernelHeader(_x86_version(head), _x86_architecture(head))
+        return KernelHeader(_x86_version(head), _x86_architecture(head), _x86_size(head))
     if head[56:60] == b"ARM\x64":
         return KernelHeader("", "arm64")
+    if head[:2] == b"MZ" and head[4:8] == b"zimg":  # CONFIG_EFI_ZBOOT: an EFI program that unpacks the kernel
+        return KernelHeader("", _PE_MACHINES.get(_pe_machine(head), ""))
     if compression.identify(head[:6]) == "gzip":  # arm64 of Ubuntu and others: Image.gz
         return KernelHeader("", "")
     return None
@@ -48,6 +52,18 @@ def _x86_version(head: bytes) -> str:
     (pointer,) = struct.unpack_from("<H", head, 0x20E)
     found = _VERSION.match(head, pointer + 0x200) if pointer else None
     return found[0].decode("ascii") if found else ""
+
+
+def _x86_size(head: bytes) -> int:
+    """The setup code and the rest, whose length the header gives in 16 bytes."""
+    (protocol,) = struct.unpack_from("<H", head, 0x206)
+    (units,) = struct.unpack_from("<I" if protocol >= 0x204 else "<H", head, 0x1F4)
+    return ((head[0x1F1] or 4) + 1) * 512 + int(units) * 16
+
+
+def _pe_machine(head: bytes) -> int:
+    (at,) = struct.unpack_from("<I", head.ljust(0x40, b"\0"), 0x3C)
+    return int.from_bytes(head[at + 4 : at + 6], "little") if head[at : at + 4] == b"PE\0\0" else 0
 
 
 def _x86_architecture(head: bytes) -> str:

@@ -22,6 +22,7 @@ from tests.checks.boot_guest import (
 from tests.guest.stand_in import ROOT_UUID
 from tests.guest.test_compression import packed
 from tests.guest.test_cpio import newc
+from tests.guest.test_kernels import bzimage
 
 CFG = "/boot/grub/grub.cfg"
 INITRD = f"/boot/initrd.img-{V}"
@@ -71,6 +72,20 @@ def test_a_kernel_with_everything_built_in_needs_no_initramfs() -> None:
     modular = {**changes, f"/lib/modules/{V}/modules.builtin": "kernel/fs/xfs/xfs.ko\n"}
     outcome = only(kernel, guest_image(modular))
     assert (outcome.kind, "ext4 is not built in" in outcome.message.en) == ("broken", True)
+
+
+def test_a_kernel_s_file_has_to_be_one_and_whole() -> None:
+    image = f"/boot/vmlinuz-{V}"
+    outcome = only(kernel, guest_image({image: b"<html>404</html>" * 100}))
+    assert "is no kernel" in outcome.message.en
+    assert outcome.remedy is not None
+    assert outcome.remedy.en == f"apt-get install --reinstall linux-image-{V}"
+    whole = bytearray(bzimage(V))
+    whole[0x1F4:0x1F8] = (len(whole) // 16 - 3 * 512 // 16).to_bytes(4, "little")
+    whole[0x1F1] = 2
+    assert levels(kernel, guest_image({image: bytes(whole)})) == ["kept"]
+    outcome = only(kernel, guest_image({image: bytes(whole[:-20])}))
+    assert f"has {len(whole) - 20} bytes of {len(whole) // 16 * 16}" in outcome.message.en
 
 
 def test_an_initramfs_without_its_first_program_is_not_used_by_the_kernel() -> None:

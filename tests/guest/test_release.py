@@ -163,6 +163,7 @@ def test_usr_lib_os_release_counts_where_etc_has_none() -> None:
         ("sles", "15.5", ("SUSE", "15")),
         ("opensuse-leap", "15.6", ("openSUSE", "15")),
         ("plan9", "4", ("", "")),
+        ("opensuse-tumbleweed", "20250301", ("openSUSE", "")),
         ("tencentos", "2.4", ("CentOS", "7")),
         ("tencentos", "3.1", ("CentOS", "8")),
         ("tencentos", "4.2", ("CentOS", "")),
