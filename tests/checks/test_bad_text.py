@@ -61,6 +61,7 @@ GUEST: dict[str, Any] = {
     "/lib/systemd/system/multi-user.target.wants/systemd-logind.service": Link("../systemd-logind.service"),
     "/etc/acpi/events/power": "event=button/power.*\naction=/sbin/poweroff\n",
     "/etc/rc.local": "#!/bin/sh\nexit 0\n",
+    "/etc/modprobe.d/local.conf": "blacklist pcspkr\ninstall usb-storage /bin/true\n",
     "/etc/crontab": "@reboot root /bin/true\n",
     "/var/lib/cloud/data/instance-id": "i-1\n",
     "/var/lib/dpkg/info/openssh-server.list": "",
@@ -205,6 +206,7 @@ NEEDED = {
     "linux.network": "/etc/netplan/01-netcfg.yaml",
     "linux.selinux": "/etc/selinux/config",
     "linux.sshd": "/etc/ssh/sshd_config",
+    "linux.virtio.loading": f"/boot/initrd.img-{boot_guest.V}",
 }
 
 
