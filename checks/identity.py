@@ -77,7 +77,7 @@ def _host_keys(image: Image, guest: LinuxGuest, found: Identity) -> Iterator[Out
     if not found.host_keys:
         return
     if not image.options.force_import and not _cloud_init_is_there(guest):
-        return  # linux.cloud-init.installed or .enabled says so; once that is mended, it makes new keys
+        return  # the rules on cloud-init say so; once that is mended, it makes new keys
     if makes_host_keys(guest):
         yield kept(
             Text(
@@ -99,7 +99,7 @@ def _host_keys(image: Image, guest: LinuxGuest, found: Identity) -> Iterator[Out
 
 def _cloud_init_is_there(guest: LinuxGuest) -> bool:
     try:
-        return guest.cloud_init_starts
+        return guest.cloud_init_starts and bool(guest.cloud_config.modules)
     except CannotRead:
         return False
 

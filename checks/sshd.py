@@ -177,8 +177,8 @@ def lacking_keys(image: Image, guest: LinuxGuest) -> Iterator[Outcome]:
         if not guest.cloud_init_starts:
             if not image.options.force_import:
                 return  # the rules on cloud-init say so; once that is mended, it makes them
-        elif guest.cloud_config.runs("ssh"):
-            return
+        elif guest.cloud_config.runs("ssh") or not guest.cloud_config.modules:
+            return  # without any modules it makes nothing at all, which linux.cloud-init.datasource says
     except CannotRead:
         return  # the rules on cloud-init say why
     if makes_missing_keys(guest.tree, guest.services):
