@@ -29,6 +29,7 @@ _MODULE = re.compile(r"(?:usr/)?lib/modules/([^/]+)/(?:.*/)?([^/]+)\.ko(?:\.(?:x
 _OLD_MODULE = re.compile(r"lib/([^/]+)\.ko")  # mkinitrd of RHEL 5 keeps them without a version
 _SETTINGS = re.compile(
     r"(?:etc|run|usr/lib|lib)/modprobe\.d/[^/]+\.conf|etc/modprobe\.conf|conf/modules|.*-imgtool-virtio\.sh"
+    r"|etc/lvm/lvm(?:local)?\.conf"
 )
 _BUILTIN = re.compile(r"(?:usr/)?lib/modules/([^/]+)/modules\.builtin")
 
@@ -48,8 +49,8 @@ class Initramfs:
     """The members of one initramfs, or of several that the boot loader loads one behind the other.
 
     builtin: the text of modules.builtin by kernel version. tail: the offset of bytes behind the last archive
-    that are no archive; None where there are none. settings: the data of what says which modules to load, and
-    which not to. kept: the data of the members that were asked for.
+    that are no archive; None where there are none. settings: the data of what says which modules to load or
+    not, and which disks LVM looks at. kept: the data of the members that were asked for.
     """
 
     members: dict[str, cpio.Member]
