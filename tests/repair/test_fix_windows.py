@@ -42,6 +42,7 @@ OTHER = (
     cloudbase_faults.cloudbase_init_as_user,
     cloudbase_faults.config_with_mark,
     cloudbase_faults.done_for_all,
+    state_faults.left_over_filter,
 )
 OLD = (
     driver_faults.viostor_disabled,
