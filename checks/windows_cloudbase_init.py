@@ -245,7 +245,7 @@ def _unreadable(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Outc
             f"{init.config_path}: {found.encoding}",
             remedy=_as_ansi(guest, init, found),
         )
-    page = _code_page(guest)
+    page = code_page(guest)
     if page is not None and not _decodes(guest, init, page):
         return broken(
             Text(
@@ -269,7 +269,7 @@ def _unreadable(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Outc
     return None
 
 
-def _code_page(guest: WindowsGuest) -> str | None:
+def code_page(guest: WindowsGuest) -> str | None:
     """The 8-bit code page that Windows is set to, as Python calls it; None where that is not known here."""
     import codecs
 

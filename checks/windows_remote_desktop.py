@@ -50,7 +50,9 @@ def remote_desktop(image: Image) -> Iterator[Outcome]:
     guest = image.windows
     found = read_remote_desktop(guest)
     seen = (*found.proofs, f"port {found.port}")
-    why, lines, words = [], [], []
+    why: list[Text] = []
+    lines: list[str] = []
+    words: list[Text | None] = []
     for reason, commands, in_words in _faults(guest, found):
         why.append(reason)
         lines += commands
@@ -64,6 +66,7 @@ def remote_desktop(image: Image) -> Iterator[Outcome]:
                 f"无法通过远程桌面登录：{'；'.join(it.zh for it in why)}。",
             ),
             *seen,
+            fixable=bool(lines),
             remedy=_joined([*told, *([said] if said is not None else [])]),
         )
         return
@@ -99,7 +102,11 @@ def _faults(guest: WindowsGuest, found: RemoteDesktop) -> Iterator[Reason]:
             if found.denied_by_policy
             else Text("it is switched off", "未启用")
         )
-        yield reason, [f'reg add "{key}" /v fDenyTSConnections /t REG_DWORD /d 0 /f'], None
+        by_domain = Text(
+            "A domain's policy sets it again: change it there.", "若为域策略，修改后会被还原：请在域中修改。"
+        )
+        line = f'reg add "{key}" /v fDenyTSConnections /t REG_DWORD /d 0 /f'
+        yield reason, [line], by_domain if found.denied_by_policy else None
     service = guest.services.get("termservice")
     if service is None:
         yield (

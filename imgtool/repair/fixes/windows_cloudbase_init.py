@@ -85,10 +85,10 @@ def write_the_settings(work: Work) -> None:
         return
     old = draft.read(path)
     config = read_config(old)
-    text = _readable(old, config.mistakes)
+    text, encoding = readable(old, config.mistakes, rules.code_page(work.image.windows))
     for wrong in differences(read_config(text.encode()), wanted):
         text = with_setting(text, wrong.name, _said(wanted[wrong.name], _items(config, wrong.name)))
-    draft.write(path, text.encode("utf-8", "replace"))
+    draft.write(path, text.encode(encoding, "replace"))
     if not draft.tree.exists(path + BEFORE):
         draft.write(path + BEFORE, old)
 
@@ -109,18 +109,33 @@ def _said(value: str | tuple[str, ...], there: tuple[str, ...]) -> str:
     return ",".join((*value, *(item for item in there if item.rpartition(".")[2] not in known)))
 
 
-def _readable(data: bytes, mistakes: tuple[tuple[int, str], ...]) -> str:
-    """The text in one 8-bit code, without a mark, its unreadable lines comments."""
+def readable(data: bytes, mistakes: tuple[tuple[int, str], ...], page: str | None) -> tuple[str, str]:
+    """The text, its unreadable lines made comments, and the 8-bit encoding that it is to be written in.
+
+    That is the system's code page, which cloudbase-init opens the file in; page: its name in Python, None
+    where it is not known.
+    """
+    encoding = page or "utf-8"
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", "replace")
     elif data[1:2] == b"\0" and data[3:4] == b"\0":
         text = data.decode("utf-16-le", "replace")
     else:
-        text = data.decode("utf-8-sig", "replace")
-    lines = text.splitlines()
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            encoding = page or "latin-1"
+            text = data.decode(encoding, "replace")
+    lines = _lines(text)
     for number, _ in mistakes:
         lines[number - 1] = f"# {lines[number - 1].strip()}"
-    return "\r\n".join(lines) + "\r\n"
+    return "\r\n".join(lines) + "\r\n", encoding
+
+
+def _lines(text: str) -> list[str]:
+    """As a program reads them, without an empty one behind the last line end."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    return lines[:-1] if lines[-1] == "" else lines
 
 
 def with_setting(text: str, name: str, value: str) -> str:
@@ -130,7 +145,7 @@ def with_setting(text: str, name: str, value: str) -> str:
     places = {(DEFAULT, name), LATER_NAMES.get(name, (DEFAULT, name))}
     kept: list[str] = []
     section, dropping = "", False
-    for line in text.splitlines():
+    for line in _lines(text):
         if line[:1] in " \t" and line.strip() and dropping:
             continue
         dropping = False
