@@ -221,7 +221,11 @@ def _second_boot(seen: Observed, naming: Naming) -> Finding:
         return Finding(
             stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message, remedy=_LOOK, time_s=ending.age
         )
-    if ending.kind in ("up", "screen") and watch.login_host in ("", seen.first.watch.login_host):
+    # Of a first boot that asked for a login before it had its new name, the second has that.
+    names = ("", seen.first.watch.login_host, seen.first.report.get("hostname", ""), seen.instance.hostname)
+    if ending.kind in ("up", "screen") and watch.login_host.split(".")[0] in {
+        name.split(".")[0] for name in names
+    }:
         message = Text(f"It came up again, {age} after power-on.", f"再次启动成功（加电后 {age}）。")
         return naming.passed("second-boot", message, evidence=evidence, age=ending.age)
     return naming.failed(
