@@ -258,7 +258,8 @@ class _Screen:
     def plan(self, source: Path, plan: Plan, request: Request) -> None:
         """A plan that is not applied."""
         from imgtool.cli.terminal import columns
-        from imgtool.repair.report import UNCHANGED, plan_lines
+        from imgtool.disk.commands import qcow2_name, shell_name
+        from imgtool.repair.report import TO_APPLY, UNCHANGED, plan_lines
         from imgtool.report.model import shown_path
         from imgtool.report.text import line
         from imgtool.report.visible import one_line
@@ -268,7 +269,10 @@ class _Screen:
             return
         width = max(40, min(columns(self.out.is_terminal), 110))
         name = one_line(shown_path(source))
-        lines = plan_lines(plan, self.session.language, width, request.rules)
+        lines = list(plan_lines(plan, self.session.language, width, request.rules))
+        if plan.steps:
+            command = f"imgtool fix {shell_name(source)} -o {shell_name(qcow2_name(source))}"
+            lines = [*lines, line(), line(TO_APPLY.say(self.session.language)), line("  ", command)]
         unchanged = UNCHANGED.say(self.session.language)
         self._text([line((name, "bold")), *lines, line(), line((unchanged, "bold"))])
 

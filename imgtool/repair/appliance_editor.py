@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PIECE = 2 << 20
 """Bytes of a message to the appliance; libguestfs takes 4 MiB."""
+SAID = 400
 _LASTING = "ia"  # chattr's immutable and append-only
 
 
@@ -151,7 +152,10 @@ class ApplianceEditor:
     def run(self, command: str, *, network: bool = False) -> str:
         shown = command[:200]
         with _told(Text(f"The guest's own command failed ({shown})", f"客户机命令失败（{shown}）")):
-            return str(self._handle.sh(command))
+            try:
+                return str(self._handle.sh(command))
+            except GuestfsError as error:  # what was said last tells most
+                raise GuestfsError(" ".join(str(error).split())[-SAID:]) from error
 
     def _change(self, path: str, change: Callable[[], None]) -> None:
         """Make a change; an immutable file is made mutable for it, and immutable again."""

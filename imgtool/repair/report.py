@@ -38,6 +38,9 @@ GUEST_CODE = Text(
 MENDED = Text("mended", "已修复")
 STAYS = Text("stays", "仍存在")
 SPOILED = Text("NEW", "新问题")
+TO_APPLY = Text("To apply this to a copy, with the same options:", "应用到副本（选项与此次相同）：")
+LONGEST_NEW = 24
+"""Lines that are shown of a file that is new, such as a driver's INF; JSON has them all."""
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -62,8 +65,12 @@ def _step(step: Step, language: Language, width: int) -> Iterator[Line]:
     yield line("  ", (ACTIONS[step.action].say(language), "bold"), "  ", one_line(step.target))
     if step.why is not None:
         yield from (line("    ", row) for row in wrapped(visible(step.why.say(language)), width - 4))
-    for row in visible(step.diff).splitlines():
+    rows = visible(step.diff).splitlines()
+    most = LONGEST_NEW if step.action == "upload" else len(rows)
+    for row in rows[:most]:
         yield line("    ", (row, _DIFF_STYLES.get(row[:1], "")))
+    if len(rows) > most:
+        yield line("    ", (f"... {len(rows) - most} more", "dim"))
     holds = step.details().get("holds") or []
     for item in holds[:12]:
         yield line("    ", (one_line(str(item)), "cyan"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from imgtool.errors import Stated
+from imgtool.repair.editor import EditFailed
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -275,7 +276,10 @@ class Run(Step):
         return self.command
 
     def apply(self, editor: GuestEditor) -> None:
-        editor.run(self.command, network=self.network)
+        try:
+            editor.run(self.command, network=self.network)
+        except EditFailed as error:
+            raise EditFailed(_with_advice(error.statement())) if self.network else error from None
 
     def details(self) -> dict[str, Any]:
         return {"network": self.network}
@@ -295,6 +299,14 @@ class CheckFilesystem(Step):
 
     def apply(self, editor: GuestEditor) -> None:
         editor.check_filesystem(self.device, replay_only=self.replay_only)
+
+
+def _with_advice(said: Text) -> Text:
+    """Repositories that can't be reached from here, or have no such package any more, are common."""
+    return Text(
+        en=f"{said.en} Without the network: --cloud-init-packages DIR with the packages.",
+        zh=f"{said.zh} 不联网时，可用 --cloud-init-packages DIR 提供软件包。",
+    )
 
 
 def unified(path: str, before: bytes | None, after: bytes) -> str:

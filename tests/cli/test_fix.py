@@ -49,6 +49,7 @@ def test_a_plan_shows_diffs_and_changes_nothing(faulty: Path, tmp_path: Path) ->
     assert f"+UUID={UUIDS[0]} / ext4 defaults 0 1" in run.stdout
     assert "Not mended:" in run.stdout
     assert run.stdout.startswith(f"{faulty}\n")
+    assert f"\n  imgtool fix {faulty} -o " in run.stdout
     assert run.stdout.endswith("\nNothing was changed.\n")
     assert (digest(faulty), sorted(tmp_path.iterdir())) == (before, there)
 

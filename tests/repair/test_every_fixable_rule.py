@@ -180,6 +180,7 @@ def test_an_image_that_fails_a_fixable_rule_passes_after_fix_and_nothing_that_pa
     reasons = {it.finding.id: it.why.en for it in plan.unmended if it.finding.id in FIXABLE}
     assert not {name for name, why in reasons.items() if not why.startswith("Its repair")}, reasons
     assert plan.steps
+    assert not plan.runs_guest, "programs of the guest run only where they are asked for"
     case.make(path, plan.steps)
     after = judged(path, case.options)
     assert broken(after) == set(), [

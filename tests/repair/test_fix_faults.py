@@ -72,6 +72,21 @@ def test_a_full_filesystem_is_seen_before_anything_is_started(tmp_path: Path) ->
     assert "--- a/etc/fstab" not in run.stdout
 
 
+def test_a_link_out_of_the_guest_is_followed_inside_it(tmp_path: Path) -> None:
+    """/etc -> ../../host is /host of the guest, as it is for the guest itself."""
+    files = {name.replace("etc/", "host/", 1): text for name, text in system(FSTAB).items()}
+    path = disk_file(tmp_path, Part({**files, "etc": "-> ../../../../../../host"}))
+    steps = [step for step in planned(path).steps if step.mends.startswith("linux.fstab")]
+    assert {step.target for step in steps} == {"/host/fstab"}
+
+
+@pytest.mark.parametrize("to", ["/proc/self/mounts", "../../../../../../etc/passwd-of-the-host", "fstab"])
+def test_an_fstab_that_leads_to_no_file_of_the_guest_is_not_made_or_changed(tmp_path: Path, to: str) -> None:
+    files = {**system(FSTAB), "etc/fstab": f"-> {to}"}
+    path = disk_file(tmp_path, Part(files))
+    assert not [step for step in planned(path).steps if step.mends.startswith("linux.fstab")]
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("fix")
 def test_a_filesystem_that_can_not_be_written_to_is_said_and_nothing_is_left(tmp_path: Path) -> None:

@@ -17,6 +17,14 @@ _INSTALL = {
     "deb": f"cd {FOLDER} && DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold -i ./*.deb",
     "rpm": f"cd {FOLDER} && rpm -Uvh --replacepkgs --nosignature ./*.rpm",
 }
+# Whatever the package database says: files may be gone that it takes for installed.
+_AGAIN = {
+    "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall "
+    "-o Dpkg::Options::=--force-confmiss -o Dpkg::Options::=--force-confold {names}",
+    "dnf": "{install} && {{ rpm -V --nomtime {names} || dnf reinstall -y {names}; }}",
+    "yum": "{install} && {{ rpm -V --nomtime {names} || yum reinstall -y {names}; }}",
+    "zypper": "zypper --non-interactive install --force {names}",
+}
 
 
 @fix("linux.cloud-init.installed")
@@ -73,12 +81,15 @@ def _install_given(work: Work, folder: Path) -> None:
 
 def _install_by_network(work: Work) -> None:
     release = work.guest.release
-    names = ["cloud-init", *rules.missing_packages(work.guest, work.guest.cloud_init)]
-    command = release.install_command(*map(shlex.quote, names))
-    if not command:
+    names = " ".join(
+        map(shlex.quote, rules.missing_packages(work.guest, work.guest.cloud_init) or ["cloud-init"])
+    )
+    install = release.install_command(names)
+    if not install:
         raise CannotMend(
             Text(en="The guest's package manager is not known.", zh="无法识别客户机的包管理器。")
         )
+    command = _AGAIN.get(release.package_manager, "{install}").format(install=install, names=names)
     if release.package_manager == "apt-get":
-        command = f"apt-get update && DEBIAN_FRONTEND=noninteractive {command}"
+        command = f"apt-get update && {command}"
     work.draft.run(command, network=True)

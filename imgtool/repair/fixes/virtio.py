@@ -228,7 +228,9 @@ def _in_array(text: str, names: tuple[str, ...]) -> str:
     starts = list(re.finditer(r"(?m)^[ \t]*MODULES\+?=\(", text))
     if not starts:
         end = "" if not text or text.endswith("\n") else "\n"
-        return quoted if quoted != text else f"{text}{end}MODULES+=({' '.join(names)})\n"
+        if re.search(r'(?m)^MODULES="', text):
+            return quoted
+        return f"{text}{end}MODULES+=({' '.join(names)})\n"
     there: list[str] = []
     at = starts[-1].end()  # of several the last counts
     for found in _ARRAY.finditer(text, at):

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imgtool.guest.initramfs import Initramfs, list_members
+from imgtool.repair.fixes.virtio import _in_array
 from tests.checks.boot_guest import MODULES, V, initramfs, kernel_files, path_of
 from tests.guest.stand_in import ROOT
 from tests.guest.test_compression import packed
@@ -94,25 +96,133 @@ def test_dracut_gets_a_hook_and_its_configuration(tmp_path: Path) -> None:
     assert 'add_drivers+=" virtio_blk ' in guest.text("/etc/dracut.conf.d/90-imgtool-virtio.conf")
 
 
-def test_the_script_of_a_nash_initrd_loads_them_behind_its_own(tmp_path: Path) -> None:
-    script = b'#!/bin/nash\necho "Loading ext3.ko module"\ninsmod /lib/ext3.ko\nmkblkdevs\n'
+# As mkinitrd 5.1 of RHEL 5 writes it for LVM on a SATA disk.
+NASH = """\
+#!/bin/nash
+
+mount -t proc /proc /proc
+setquiet
+echo Mounting proc filesystem
+echo Mounting sysfs filesystem
+mount -t sysfs /sys /sys
+echo Creating /dev
+mount -o mode=0755 -t tmpfs /dev /dev
+mkdir /dev/mapper
+echo Creating initial device nodes
+mknod /dev/null c 1 3
+mknod /dev/console c 5 1
+echo Setting up hotplug.
+hotplug
+echo Creating block device nodes.
+mkblkdevs
+echo "Loading ehci-hcd.ko module"
+insmod /lib/ehci-hcd.ko
+mount -t usbfs /proc/bus/usb /proc/bus/usb
+echo "Loading ext3.ko module"
+insmod /lib/ext3.ko
+echo "Loading ata_piix.ko module"
+insmod /lib/ata_piix.ko
+echo Waiting for driver initialization.
+stabilized --hash --interval 250 /proc/scsi/scsi
+echo "Loading dm-mirror.ko module"
+insmod /lib/dm-mirror.ko
+{after}echo Scanning logical volumes
+lvm vgscan --ignorelockingfailure
+echo Activating logical volumes
+lvm vgchange -ay --ignorelockingfailure  VolGroup00
+resume /dev/VolGroup00/LogVol01
+echo Creating root device.
+mkrootdev -t ext3 -o defaults,ro /dev/VolGroup00/LogVol00
+echo Mounting root filesystem.
+mount /sysroot
+echo Setting up other filesystems.
+setuproot
+echo Switching to new root and running init.
+switchroot
+""".replace(".ko\n", ".ko \n")
+
+
+@pytest.mark.parametrize("after", ["mkblkdevs\n", ""], ids=["as shipped", "no nodes made later"])
+def test_the_script_of_a_nash_initrd_loads_them_behind_its_own(tmp_path: Path, after: str) -> None:
     guest = with_initrd(
         tmp_path,
         "gzip",
         ("bin/nash", b"\x7fELF"),
-        ("init", script),
-        ("lib/ext3.ko", b"\x7fELF"),
-        changes={"/etc/modprobe.conf": "alias eth0 e1000\n"},
+        ("init", NASH.format(after=after).encode()),
+        *((f"lib/{name}.ko", b"\x7fELF") for name in ("ehci-hcd", "ext3", "ata_piix", "dm-mirror")),
+        changes={"/etc/modprobe.conf": "alias eth0 e1000\nalias scsi_hostadapter ata_piix\n"},
     )
     mends(guest, RULE)
     found = content(guest, "init")
     lines = found.kept["init"].decode().splitlines()
     loads = [line for line in lines if line.startswith("insmod")]
-    assert loads[0] == "insmod /lib/ext3.ko"
+    assert loads[3] == "insmod /lib/dm-mirror.ko "
     assert loads.index("insmod /lib/virtio.ko") < loads.index("insmod /lib/virtio_blk.ko")
-    assert lines.index(loads[-1]) < lines.index("mkblkdevs")
+    nodes = [number for number, line in enumerate(lines) if line == "mkblkdevs"]
+    assert nodes[-1] > lines.index(loads[-1]), "the disk's node is made once its driver is there"
+    assert nodes[-1] < lines.index("lvm vgscan --ignorelockingfailure")
+    assert len(nodes) == 2
     assert found.members["init"].mode & 0o111
-    assert "alias scsi_hostadapter_virtio virtio_blk" in guest.text("/etc/modprobe.conf")
+    lines = guest.text("/etc/modprobe.conf").splitlines()
+    assert lines == [
+        "alias eth0 e1000",
+        "alias scsi_hostadapter ata_piix",
+        "alias scsi_hostadapter_virtio virtio_blk",
+    ]
+
+
+def test_suses_mkinitrd_loads_what_its_indexes_lead_to(tmp_path: Path) -> None:
+    """Its udev asks modprobe for each device's alias: the modules and the indexes are all that it needs."""
+    guest = with_initrd(
+        tmp_path,
+        "gzip",
+        ("init", b"#!/bin/bash\n"),
+        ("run_all.sh", b"source boot/01-start.sh\n"),
+        (
+            "etc/udev/rules.d/50-udev-default.rules",
+            b'ENV{MODALIAS}=="?*", RUN+="/sbin/modprobe $env{MODALIAS}"\n',
+        ),
+        (f"lib/modules/{V}/kernel/fs/ext4/ext4.ko", b"\x7fELF"),
+        changes={
+            "/etc/os-release": 'ID="sles"\nVERSION_ID="11.4"\n',
+            "/etc/debian_version": None,
+            "/etc/sysconfig/kernel": 'INITRD_MODULES="ata_piix ext3"\n',
+        },
+    )
+    plan = guest.plan(RULE)
+    held = [name for step in plan.steps for name in step.details().get("holds") or ()]
+    assert any(name.endswith("virtio_blk.ko") for name in held)
+    assert f"lib/modules/{V}/modules.dep" in held
+    guest.mend(RULE)
+    words = guest.text("/etc/sysconfig/kernel").partition('"')[2].strip('"\n').split()
+    assert words[:3] == ["ata_piix", "ext3", "virtio_blk"]
+    assert len(words) == len(set(words))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("MODULES=()\n", "MODULES=(a b)\n"),
+        ("MODULES=(x a)\n", "MODULES=(x a b)\n"),
+        ("MODULES=( x )\nHOOKS=(y)\n", "MODULES=( x a b)\nHOOKS=(y)\n"),
+        ("MODULES=(\n  x # (why) b\n)\n", "MODULES=(\n  x # (why) b\na b\n)\n"),
+        ("MODULES=(\n  x\n  # a)\n  b)\n", "MODULES=(\n  x\n  # a)\n  b a\n)\n"),
+        ("MODULES=(x # last)\n)\n", "MODULES=(x # last)\na b\n)\n"),
+        ('MODULES="x"\n', 'MODULES="x a b"\n'),
+        ("MODULES=(x)\nMODULES+=(a)\n", "MODULES=(x)\nMODULES+=(a b)\n"),
+        ("MODULES=(\"a\" 'b')\n", "MODULES=(\"a\" 'b')\n"),
+        ("# MODULES=(z)\n", "# MODULES=(z)\nMODULES+=(a b)\n"),
+        ("HOOKS=(y)", "HOOKS=(y)\nMODULES+=(a b)\n"),
+    ],
+)
+def test_mkinitcpios_array_gets_what_it_lacks_and_bash_reads_it(before: str, after: str) -> None:
+    made = _in_array(before, ("a", "b"))
+    assert made == after
+    assert _in_array(made, ("a", "b")) == made
+    said = subprocess.run(
+        ["bash", "-euc", f'{made}\nprintf "%s " ${{MODULES[@]}}'], check=True, capture_output=True, text=True
+    ).stdout
+    assert {"a", "b"} <= set(said.split())
 
 
 def test_other_kernels_get_them_too(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from fixtures.windows import driver_faults
 from fixtures.windows.disk import Windows, windows, write_disk
@@ -55,3 +58,40 @@ def test_folders_that_windows_seeks_drivers_in_stay(tmp_path: Path) -> None:
     changed = planned(tmp_path / "disk.raw", made, "windows.virtio.network", wishes)
     seeks = "%SystemRoot%\\inf;C:\\Ours;%SystemRoot%\\Drivers\\VirtIO"
     assert changed[f"{CURRENT_VERSION}\\DevicePath"] == seeks
+
+
+def drivers(folder: Path, *places: str) -> Path:
+    """A driver disk with drivers in these folders, such as vioscsi/2k16."""
+    for place in places:
+        name = place.partition("/")[0].lower()
+        target = folder / "virtio-win" / place / "amd64"
+        target.mkdir(parents=True)
+        (target / f"{name}.sys").write_bytes(program("x86_64", native=True, signed="sha256"))
+        (target / f"{name}.inf").write_text(f"[Version]\r\n%x% = {name}, PCI\\VEN_1AF4&DEV_1000\r\n")
+    return folder / "virtio-win"
+
+
+@pytest.mark.parametrize(("driver", "bus"), [("viostor", 1), ("vioscsi", 0x0A)])
+def test_each_disk_driver_gets_the_bus_type_of_its_own_inf(tmp_path: Path, driver: str, bus: int) -> None:
+    made = windows(RELEASES["2016"])
+    driver_faults.no_viostor(made)
+    write_disk(tmp_path / "disk.raw", made)
+    profile = load_profile("tce")
+    profile = replace(profile, windows=replace(profile.windows, system_disk=driver, storage=(driver,)))
+    with Image(tmp_path / "disk.raw", profile) as image:
+        wishes = Wishes(virtio_win=drivers(tmp_path, f"{driver}/2k16"))
+        plan = make_plan(image, discover(), wishes, chosen=["windows.virtio.storage"])
+    key = f"{made.here}\\Services\\{driver}\\Parameters"
+    (found,) = [it.value for it in plan.steps if isinstance(it, Registry) and it.key == key]
+    assert found is not None
+    assert found.data == bus
+
+
+@pytest.mark.parametrize("change", ["disabled", "overridden later"])
+def test_a_network_driver_that_is_disabled_either_way_starts_again(tmp_path: Path, change: str) -> None:
+    made = windows(RELEASES["2016"])
+    driver_faults.netkvm_disabled(made)
+    if change == "overridden later":
+        made.system[f"{made.here}\\Services\\netkvm\\StartOverride"] = {"0": dword(3)}
+    changed = planned(tmp_path / "disk.raw", made, "windows.virtio.network", Wishes())
+    assert changed[f"{made.here}\\Services\\netkvm\\Start"] == 3
