@@ -22,6 +22,7 @@ from imgtool.locked_folder import locked_folder, sweep
 from imgtool.text import Text
 
 PREFIX = ".imgtool-convert-"
+MAKE_ROOM = Text("Make room, or give an output elsewhere.", "请释放空间，或将输出放到其他位置。")
 STORAGE_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -43,8 +44,16 @@ def shown(path: Path) -> str:
 def write_failed(path: Path, error: OSError) -> Stated:
     """What a failed write means: full storage is the machine's lack, anything else wrong usage."""
     why = os.strerror(error.errno) if error.errno else str(error)
-    statement = Text(en=f"Can't write to {shown(path)}: {why}.", zh=f"无法写入 {shown(path)}：{why}。")
-    return NoRoom(statement) if error.errno in STORAGE_FULL else OutputRefused(statement)
+    if error.errno in STORAGE_FULL:
+        return NoRoom(
+            Text(
+                en=f"Can't write to {shown(path)}: {why}. {MAKE_ROOM.en}",
+                zh=f"无法写入 {shown(path)}：{why}。{MAKE_ROOM.zh}",
+            )
+        )
+    return OutputRefused(
+        Text(en=f"Can't write to {shown(path)}: {why}.", zh=f"无法写入 {shown(path)}：{why}。")
+    )
 
 
 class Output:

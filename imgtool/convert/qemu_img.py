@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imgtool.convert.output import NoRoom
+from imgtool.convert.output import MAKE_ROOM, NoRoom
 from imgtool.disk.commands import QEMU_NAMES
 from imgtool.disk.nbd import image_node
 from imgtool.errors import CannotRead, ImgtoolError, MachineLacks, UnsafeImage
@@ -288,11 +288,12 @@ class _Child:
 
 
 def _no_room(said: str) -> NoRoom:
-    why = _short(said) or "SIGXFSZ"
+    why = _short(said).rstrip(".") or "SIGXFSZ"
     return NoRoom(
         Text(
-            en=f"The storage that the output goes to is full, or files may not grow further: {why}",
-            zh=f"输出所在的存储已满，或文件大小达到上限：{why}",
+            en=f"The storage that the output goes to is full, or files may not grow further: {why}. "
+            f"{MAKE_ROOM.en}",
+            zh=f"输出所在的存储已满，或文件大小达到上限：{why}。{MAKE_ROOM.zh}",
         )
     )
 

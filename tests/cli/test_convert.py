@@ -151,6 +151,7 @@ def test_storage_that_fills_up_halfway_leaves_nothing(tmp_path: Path, way: tuple
     )  # fmt: skip
     assert run.returncode == 4, run.stderr
     assert "full" in run.stderr or "too large" in run.stderr
+    assert run.stderr.endswith(". Make room, or give an output elsewhere.\n")
     assert run.stderr.count("\n") == 1
     assert files(tmp_path) == ["disk.raw"]
     assert digest(raw) == before
