@@ -27,16 +27,21 @@ def wall_times(
     warm_up: int = 1,
     expected: int = 0,
     env: Mapping[str, str] | None = None,
+    outputs: Sequence[Path] | None = None,
 ) -> list[list[float]]:
     """Seconds from before the start to the end of each run, per command.
 
     The commands take turns, so that what else the machine does falls on all of them alike. The first
-    `warm_up` rounds fill the page cache and are not counted.
+    `warm_up` rounds fill the page cache and are not counted. outputs: the file that each makes, removed
+    before it runs: what was emptied and filled again is written to the storage by ext4 when it is closed.
     Raises Unexpected for another exit code than `expected`.
     """
     times: list[list[float]] = [[] for _ in commands]
+    made: Sequence[Path | None] = outputs or [None] * len(commands)
     for round_ in range(warm_up + runs):
-        for command, own in zip(commands, times, strict=True):
+        for command, own, output in zip(commands, times, made, strict=True):
+            if output is not None:
+                output.unlink(missing_ok=True)
             with tempfile.TemporaryFile() as errors:
                 start = time.perf_counter()
                 child = subprocess.Popen(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +65,10 @@ def test_a_command_that_fails_measures_nothing() -> None:
 def test_every_command_is_timed_as_often_as_asked() -> None:
     times = wall_times([["true"], ["sleep", "0.01"]], runs=3, warm_up=2)
     assert [len(own) for own in times] == [3, 3]
+
+
+def test_what_a_command_makes_is_not_there_when_it_starts_and_is_at_the_end(tmp_path: Path) -> None:
+    outputs = [tmp_path / "a", tmp_path / "b"]
+    commands = [["sh", "-c", 'set -C; echo > "$0"', str(output)] for output in outputs]  # -C: only a new one
+    wall_times(commands, runs=2, outputs=outputs)
+    assert all(output.exists() for output in outputs)
