@@ -80,12 +80,16 @@ def _left_over(guest: WindowsGuest, dangling: list[ClassFilters]) -> Outcome:
     names = {name.lower(): shown(name) for it in dangling for name in it.drivers if cannot_load(guest, name)}
     classes = list(dict.fromkeys(BOOT_CLASSES[it.class_guid.lower()] for it in dangling))
     drivers = list(names.values())
+    # the system disk is no IDE disk there, but the CD with an instance's settings is one
+    lost = Text("disk (0x7B)", "系统盘（0x7B）")
+    if classes == ["HDC"]:
+        lost = Text("CD drive, and so no settings for the instance", "光驱，因而读不到实例的配置")
     return broken(
         Text(
             f"Filters of {', '.join(classes)} name drivers that are gone or disabled ({', '.join(drivers)}):"
-            " Windows would not find its disk (0x7B).",
+            f" Windows would not find its {lost.en}.",
             f"{'、'.join(classes)} 的过滤驱动中有已不存在或已禁用的驱动（{'、'.join(drivers)}）："
-            "Windows 将找不到系统盘（0x7B）。",
+            f"Windows 将找不到{lost.zh}。",
         ),
         *(it.proof for it in dangling),
         severity=Severity.ERROR,

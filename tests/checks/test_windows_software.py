@@ -167,6 +167,14 @@ def test_a_filter_of_a_driver_that_is_gone_or_disabled_stops_the_next_start(star
     ]
 
 
+def test_a_filter_before_the_ide_controller_costs_the_cd_alone() -> None:
+    ide = "{4d36e96a-e325-11ce-bfc1-08002be10318}"
+    windows = image("2016", filters(ide, "gone"))  # type: ignore[arg-type]
+    assert levels(RULE, windows) == ["error"]
+    assert "CD drive" in first(RULE, windows).message.en
+    assert "0x7B" not in first(RULE, windows).message.zh
+
+
 def test_filters_whose_drivers_are_there_are_no_fault() -> None:
     windows = image(
         "2016",
