@@ -325,7 +325,7 @@ def _password(guest: LinuxGuest, config: SshdConfig, each: Account) -> Way:
         value, line = _said(config, each, "permitrootlogin")
         if value in ("no", "prohibit-password", "without-password", "forced-commands-only"):
             return Way(False, line)
-        if not value and not _root_by_default(guest):
+        if not value and not _root_by_default(guest, config):
             return Way(False)
     methods, line = _said(config, each, "authenticationmethods")
     if methods and line and not any(_by_password(word) for word in line.words):
@@ -371,11 +371,9 @@ def _key(guest: LinuxGuest, config: SshdConfig, each: Account) -> Way:
     return Way(value != "no", line if value == "no" else None)
 
 
-def _root_by_default(guest: LinuxGuest) -> bool:
+def _root_by_default(guest: LinuxGuest, config: SshdConfig) -> bool:
     """PermitRootLogin where no line says it: `yes` up to OpenSSH 6.9, and in Red Hat's 7.4 (RHEL 7)."""
-    from imgtool.guest.sshd import openssh_version
-
-    version = openssh_version(guest.tree)
+    version = config.version
     redhat_7 = guest.release.family == "redhat" and (guest.release.major or 99) <= 7
     return redhat_7 or (version is not None and version < (7, 0))
 

@@ -27,13 +27,18 @@ def ssh_service(services: Services) -> Service:
     return starts or next((state for state in states if state.state != "missing"), states[-1])
 
 
-def openssh_version(tree: Tree) -> tuple[int, int] | None:
-    """Of the program, by the banner in it: (9, 2); None where it is not found in the first 8 MiB."""
+def program(tree: Tree) -> bytes:
+    """sshd's own program, its first 8 MiB; empty where there is none. Raises GuestReadFailed."""
     path = next((path for path in PROGRAMS if tree.is_file(path)), None)
     if path is None:
-        return None
+        return b""
     with tree.open(path) as file:
-        found = re.search(rb"OpenSSH_(\d{1,2})\.(\d{1,2})", file.read(8 << 20))
+        return file.read(8 << 20)
+
+
+def version_in(data: bytes) -> tuple[int, int] | None:
+    """OpenSSH's version, by the banner in its program: (9, 2); None where there is none."""
+    found = re.search(rb"OpenSSH_(\d{1,2})\.(\d{1,2})", data)
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.guest.sshd import CONFIGS, PROGRAMS, openssh_version
+from imgtool.guest.sshd import CONFIGS, program, version_in
 from imgtool.records import dataclass, field
 from imgtool.text import Text
 
@@ -153,9 +153,10 @@ class _Reader:
         self.found: list[Directive] = []
         self.problems: list[Problem] = []
         self.files = 0
-        self.version = openssh_version(tree)
+        self.program = program(tree)
+        self.version = version_in(self.program)
         self.modern = self.version is None or self.version >= REWRITTEN
-        self.known = _keywords(tree)
+        self.knows: dict[str, bool] = {}
 
     def file(self, path: str, around: Criteria, depth: int) -> None:
         self.files += 1
@@ -188,7 +189,7 @@ class _Reader:
 
     def _refused(self, keyword: str, words: tuple[str, ...] | None, around: Criteria) -> Text | None:
         """Why sshd would end at this line; None where it would not, as far as is known here."""
-        if self.known is not None and keyword.encode("utf-8", "surrogateescape") + b"\0" not in self.known:
+        if not self._knows(keyword):
             return Text(f"sshd knows no {keyword[:40]}", f"sshd 不支持 {keyword[:40]}")
         if words is None:
             return Text(f"a quote of {keyword[:40]} does not end", f"{keyword[:40]} 的引号未闭合")
@@ -206,6 +207,18 @@ class _Reader:
         if len(words) > 1 and words[1]:
             return Text(f"{keyword} takes one value", f"{keyword} 只能有一个值")
         return None
+
+    def _knows(self, keyword: str) -> bool:
+        """Whether the program has the keyword among its strings; all of them, where it is another kind of
+        program."""
+        if len(self.problems) >= _MOST_PROBLEMS:
+            return True  # enough was told, and each search costs
+        if keyword not in self.knows:
+            others = b"permitrootlogin\0" not in self.program if not self.knows else self.knows[""]
+            self.knows[""] = others
+            said = keyword.encode("utf-8", "surrogateescape") + b"\0"
+            self.knows[keyword] = others or said in self.program
+        return self.knows[keyword]
 
     def _outside_only(self, keyword: str) -> bool:
         since = _NOT_IN_MATCH_BEFORE.get(keyword)
@@ -253,17 +266,6 @@ def _bad_criteria(words: tuple[str, ...]) -> Text | None:
         elif not value:
             return Text(f"Match {name} has no value", f"Match {name} 没有值")
     return None
-
-
-def _keywords(tree: Tree) -> bytes | None:
-    """The program, which has all keywords that it knows as strings; None for one that has none: another
-    kind of program."""
-    path = next((path for path in PROGRAMS if tree.is_file(path)), None)
-    if path is None:
-        return None
-    with tree.open(path) as file:
-        data = file.read(8 << 20)
-    return data if b"permitrootlogin\0" in data else None
 
 
 def parse_lines(text: str, modern: bool = True) -> Iterator[tuple[int, str, tuple[str, ...] | None]]:
