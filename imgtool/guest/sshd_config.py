@@ -22,6 +22,7 @@ _LIMIT = 1 << 20  # bytes of one file
 _MOST_FILES = 128
 _MOST_LINES = 20_000
 _MOST_PROBLEMS = 16
+_NEAR = 64 << 10  # bytes
 _LONGEST_LINE = 4096
 _DEEPEST = 16  # SERVCONF_MAX_DEPTH
 _SPACE = " \t\r\n"
@@ -156,6 +157,7 @@ class _Reader:
         self.program = program(tree)
         self.version = version_in(self.program)
         self.modern = self.version is None or self.version >= REWRITTEN
+        self.one = self.program.find(b"permitrootlogin\0")  # where one of them stands, and most others near
         self.knows: dict[str, bool] = {}
 
     def file(self, path: str, around: Criteria, depth: int) -> None:
@@ -214,10 +216,9 @@ class _Reader:
         if len(self.problems) >= _MOST_PROBLEMS:
             return True  # enough was told, and each search costs
         if keyword not in self.knows:
-            others = b"permitrootlogin\0" not in self.program if not self.knows else self.knows[""]
-            self.knows[""] = others
-            said = keyword.encode("utf-8", "surrogateescape") + b"\0"
-            self.knows[keyword] = others or said in self.program
+            said, near = keyword.encode("utf-8", "surrogateescape") + b"\0", max(self.one - _NEAR, 0)
+            found = self.one < 0 or self.program.find(said, near, self.one + _NEAR) >= 0
+            self.knows[keyword] = found or said in self.program
         return self.knows[keyword]
 
     def _outside_only(self, keyword: str) -> bool:
