@@ -2,6 +2,7 @@
 #
 #   make check                    build a real Debian image and check it
 #   make check IMAGE=disk.qcow2   check your own image; more arguments: ARGS='--lang zh --format json'
+#                                 (make ends with 2 for whatever is no pass; .venv/bin/imgtool check tells more)
 #   make demo                     the whole way, from a broken image to one that is NORMAL, in a local cloud
 #   make test                     run every test; some: ARGS='tests/disk -k gpt'
 

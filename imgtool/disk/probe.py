@@ -135,6 +135,12 @@ def _not_a_file(path: Path, mode: int) -> Text:
 def _not_opened(path: Path, error: OSError) -> Text:
     shown = _shown(path)
     if error.errno == errno.ENOENT:
+        if str(path) == "-":
+            return Text(
+                en="Images are not read from standard input: a disk is read here and there, not from its "
+                "beginning to its end. Save it to a file and give that.",
+                zh="不支持从标准输入读取镜像：磁盘需要随机读取，不能顺序读完。请先保存为文件，再指定该文件。",
+            )
         if os.path.islink(path):
             target = _shown(Path(os.readlink(path)))
             return Text(

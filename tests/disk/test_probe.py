@@ -45,6 +45,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "does not exist" in refused(tmp_path / "missing.qcow2")
 
 
+def test_standard_input_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Save it to a file" in refused("-")
+
+
 def test_a_file_as_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "not a directory" in refused(tmp_path / "file" / "image.qcow2")
