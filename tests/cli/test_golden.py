@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
@@ -13,6 +15,8 @@ from tests.cli.running import imgtool
 from tests.cli.test_commands import validator
 
 pytestmark = pytest.mark.slow
+
+TOP = Path(__file__).parents[2]
 
 GOLDEN = [
     ("debian12-bios", "mbr", "bios"),
@@ -76,3 +80,19 @@ def test_the_sections_of_a_report_may_be_selected_alone(image: ImageByName) -> N
     assert done.returncode == 0
     found = {it["id"]: it["status"] for it in json.loads(done.stdout)["images"][0]["findings"]}
     assert found == {"linux.virtio.kernel": "pass", "linux.virtio.initramfs": "pass"}
+
+
+def shape(text: str, path: str) -> list[str]:
+    """Its lines without what differs from day to day: the path, sizes, versions, counts, seconds."""
+    return [
+        re.sub(r"[0-9]+(\.[0-9]+)*", "1", line) for line in text.strip().replace(path, "PATH").splitlines()
+    ]
+
+
+@pytest.mark.parametrize(("readme", "lang"), [("README.md", "en"), ("README.zh-CN.md", "zh")])
+def test_the_readme_shows_what_is_printed(image: ImageByName, readme: str, lang: str) -> None:
+    good, broken = re.findall(r"(?s)```text\n(.+?)```", (TOP / readme).read_text())[:2]
+    path = image("debian12-bios")
+    assert shape(imgtool("check", path).stdout, str(path)) == shape(good, good.partition("\n")[0])
+    path = image("debian12-bios/no-virtio-initramfs", "qcow2")
+    assert shape(imgtool("check", "--lang", lang, path).stdout, str(path)) == shape(broken, "disk.qcow2")
