@@ -79,7 +79,9 @@ def test_the_sections_of_a_report_may_be_selected_alone(image: ImageByName) -> N
     done = imgtool("check", "-f", "json", "--select", "linux.virtio", image("debian12-bios"))
     assert done.returncode == 0
     found = {it["id"]: it["status"] for it in json.loads(done.stdout)["images"][0]["findings"]}
-    assert found == {"linux.virtio.kernel": "pass", "linux.virtio.initramfs": "pass"}
+    assert {"linux.virtio.kernel", "linux.virtio.initramfs"} <= found.keys()
+    assert all(rule.startswith("linux.virtio.") for rule in found)
+    assert set(found.values()) == {"pass"}
 
 
 def shape(text: str, path: str) -> list[str]:
