@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from imgtool.rehearsal import screen_watch
+from imgtool.rehearsal import reading, screen_watch
 from imgtool.rehearsal.picture import Screen
 from imgtool.rehearsal.qmp import EmulatorFailed
-from imgtool.rehearsal.reading import _twice
 from imgtool.rehearsal.screen_watch import ScreenWatch
 from imgtool.rehearsal.watch import Watch
 
@@ -112,6 +113,15 @@ def test_a_screen_looks_black_plain_or_like_a_picture(shown: Screen, look: str) 
     assert shown.look == look
 
 
+def test_without_the_program_nothing_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    reading.languages.cache_clear()
+    try:
+        assert reading.words(screen()) == []
+    finally:
+        reading.languages.cache_clear()
+
+
 def test_what_is_read_is_the_green_at_double_size() -> None:
     two = Screen(2, 1, b"\x01\x02\x03\x04\x05\x06")
-    assert _twice(two) == b"P5\n4 2\n255\n" + b"\x02\x02\x05\x05" * 2
+    assert reading._twice(two) == b"P5\n4 2\n255\n" + b"\x02\x02\x05\x05" * 2

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from imgtool.rehearsal import windows
 from imgtool.rehearsal.boot_watch import Ending
 from imgtool.rehearsal.findings import findings_of
 from imgtool.rehearsal.guest_script import REPORT_PATH
@@ -92,6 +93,16 @@ def test_a_still_screen_without_a_word_is_never_a_pass(instance: Instance, shown
     finding = found(instance, first_boot("screen", {}, shown=shown))["rehearsal.login"]
     assert finding.status is Status.UNKNOWN
     assert finding.severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(("there", "words"), [((), "Install tesseract-ocr"), (("eng",), "Look at the")])
+def test_what_reads_the_screen_is_asked_for_where_it_is_missing(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], words: str
+) -> None:
+    monkeypatch.setattr(windows, "languages", lambda: there)
+    remedy = found(instance, first_boot("screen", {}, shown="plain"))["rehearsal.login"].remedy
+    assert remedy is not None
+    assert remedy.en.startswith(words)
 
 
 def test_a_still_screen_is_explained_by_what_the_static_check_finds(instance: Instance) -> None:
