@@ -74,7 +74,11 @@ class Ntfs:
         """The record of a name, whatever its case; of a short one (PROGRA~1), too."""
         if not name or re.search(r"[\\/\0]", name):
             return None
-        found = self._directory(directory).get(upper(name))
+        wanted = upper(name)
+        if wanted.isascii() and directory not in self._directories:
+            found = self._table.find(directory, wanted)
+        else:
+            found = self._directory(directory).get(wanted)
         if found is None:
             return None
         number = found.reference & NUMBER

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from imgtool.disk.blocks import Blocks
 from imgtool.guest.filesystem import LARGEST_DIRECTORY, MOST_NAMES, damaged, read_volume
+from imgtool.guest.windows_names import upper
 from imgtool.records import dataclass
 
 NUMBER = 0xFFFFFFFFFFFF
@@ -24,6 +25,8 @@ ATTRIBUTE_LIST, DATA, INDEX_ROOT, INDEX_ALLOCATION = 0x20, 0x80, 0x90, 0xA0
 SECTOR = 512
 OF_DOS = 2
 """The name space of short names only."""
+DEEPEST = 32
+"""Levels of an index."""
 MOST_LOOKED_AT = 3_000_000
 """Names that are looked at on one volume, one in several directories or again counted each time."""
 LARGEST_LIST = 1 << 20
@@ -54,6 +57,17 @@ class _Attribute:
     value: bytes | None
     runs: tuple[Run, ...] = ()
     size: int = 0
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Of a directory. what: for messages; root: its topmost node; runs, size: of the others."""
+
+    what: str
+    number: int
+    root: bytes
+    runs: tuple[Run, ...]
+    size: int
 
 
 class FileTable:
@@ -102,6 +116,47 @@ class FileTable:
 
     def directory(self, number: int) -> Iterator[Named]:
         """Every name of a directory, short ones too, by its index from the root down."""
+        index = self._index(number)
+        waiting: list[int | None] = [None]
+        seen: set[int | None] = set()
+        count = 0
+        while waiting:
+            at = waiting.pop()
+            if at in seen:
+                raise damaged(index.what, "its index leads round in a circle")
+            seen.add(at)
+            for named, below in self._entries(index, at):
+                count += 1
+                if count > 2 * MOST_NAMES:
+                    raise damaged(index.what, f"it holds more than {MOST_NAMES} names")
+                if below is not None:
+                    waiting.append(below)
+                if named is not None:
+                    yield named
+
+    def find(self, number: int, wanted: str) -> Named | None:
+        """One name of a directory, by the order of its index, as Windows finds it. wanted: ASCII, upper case.
+
+        An index is in the order of its upper-case names, in which no other letter becomes an ASCII one.
+        """
+        index = self._index(number)
+        at: int | None = None
+        for _ in range(DEEPEST):
+            for named, below in self._entries(index, at):
+                if named is None:
+                    at = below
+                    break
+                name = upper(named.name)
+                if name == wanted:
+                    return named
+                if name > wanted:
+                    at = below
+                    break
+            if at is None:
+                return None
+        raise damaged(index.what, "its index leads round in a circle")
+
+    def _index(self, number: int) -> _Index:
         what = f"directory (MFT record {number})"
         attributes = [it for it in self._all(number) if it.name == _NAMES]
         root = next((it.value for it in attributes if it.type == INDEX_ROOT), None)
@@ -112,26 +167,23 @@ class FileTable:
         (block,) = struct.unpack_from("<I", root, 8)
         if block != self._block or size > LARGEST_DIRECTORY:
             raise damaged(what, f"its index has {size} bytes in blocks of {block}")
-        unit = self._cluster if block >= self._cluster else SECTOR
-        waiting: list[int] = []
-        seen: set[int] = set()
-        count = 0
-        node = root[16:]
-        while True:
-            for entry in _entries(node, what, number, waiting):
-                count += 1
-                self._left -= 1
-                if count > 2 * MOST_NAMES or self._left < 0:
-                    raise damaged(what, f"it holds more than {MOST_NAMES} names, or is made to exhaust")
-                yield entry
-            if not waiting:
-                return
-            at = waiting.pop()
-            if at in seen or at * unit + block > size:
-                raise damaged(what, "its index leads round in a circle, or out of itself")
-            seen.add(at)
-            raw = self._mapped(runs, at * unit, block, what)
-            node = self._fixed(raw, b"INDX", what)[24:]
+        return _Index(what, number, root[16:], runs, size)
+
+    def _entries(self, index: _Index, at: int | None) -> Iterator[tuple[Named | None, int | None]]:
+        """The entries of a node (None: the root): the name, None in the last one, and the node before it."""
+        node = index.root
+        if at is not None:
+            place = at * (self._cluster if self._block >= self._cluster else SECTOR)
+            if place + self._block > index.size:
+                raise damaged(index.what, "its index leads out of itself")
+            node = self._fixed(self._mapped(index.runs, place, self._block, index.what), b"INDX", index.what)[
+                24:
+            ]
+        for entry in _in_node(node, index.what, index.number):
+            self._left -= 1
+            if self._left < 0:
+                raise damaged(index.what, f"more than {MOST_LOOKED_AT} names were looked at on this volume")
+            yield entry
 
     def _all(self, number: int) -> list[_Attribute]:
         """The attributes of a file, those in other records included, the parts of each in their order."""
@@ -249,19 +301,21 @@ def _runs(data: bytes, first: int, what: str) -> Iterator[Run]:
         at += 1 + counts + offsets
 
 
-def _entries(node: bytes, what: str, directory: int, below: list[int]) -> Iterator[Named]:
-    """The names in a node of the index, after whose header `node` begins; the nodes below go onto `below`."""
+def _in_node(node: bytes, what: str, directory: int) -> Iterator[tuple[Named | None, int | None]]:
+    """As FileTable._entries, from the bytes of a node from its header on."""
     at, used = struct.unpack_from("<II", node)
     used = min(used, len(node))
     while at + _ENTRY.size <= used:
         reference, length, content, flags = _ENTRY.unpack_from(node, at)
+        below = None
         if length < _ENTRY.size or at + length > used or content > length - _ENTRY.size:
             break
         if flags & _BELOW:
             if length < _ENTRY.size + 8:
                 break
-            below.append(int.from_bytes(node[at + length - 8 : at + length], "little"))
+            below = int.from_bytes(node[at + length - 8 : at + length], "little")
         if flags & _LAST:
+            yield None, below
             return
         key = node[at + _ENTRY.size : at + _ENTRY.size + content]
         if len(key) < _NAME_AT or len(key) < _NAME_AT + 2 * key[64]:
@@ -269,6 +323,6 @@ def _entries(node: bytes, what: str, directory: int, below: list[int]) -> Iterat
         if int.from_bytes(key[:8], "little") & NUMBER != directory:
             raise damaged(what, "its index holds a name of another directory")
         name, _ = utf_16_le_decode(key[_NAME_AT : _NAME_AT + 2 * key[64]], "replace")
-        yield Named(name, reference, key[65] == OF_DOS)
+        yield Named(name, reference, key[65] == OF_DOS), below
         at += length
     raise damaged(what, "a node of its index has no end")
