@@ -94,6 +94,8 @@ def mend(
             _session(overlay, plan, progress, done)
         except Outdated:
             plan = replan(over(file, overlay))
+            if not plan.steps:
+                break
             continue
         if not plan.runs_guest:
             break
