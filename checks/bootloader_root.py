@@ -262,9 +262,20 @@ def _have(volume: Volume) -> tuple[str, ...]:
     )
 
 
+def _systemd_finds_it(guest: LinuxGuest, entry: BootEntry) -> bool:
+    """systemd in the initramfs looks for the root by its type, on the disk that systemd-boot came from
+    (systemd-gpt-auto-generator(8)). Raises CannotRead."""
+    return guest.bootloader.kind == "systemd-boot" and any(
+        name.endswith("/systemd-gpt-auto-generator")
+        for path in entry.initrds
+        if guest.tree.is_file(path)
+        for name in guest.initramfs(path).members
+    )
+
+
 def _without(guest: LinuxGuest, entry: BootEntry) -> Outcome:
     auto = [it for it in guest.disk.table.partitions if it.type in AUTO_ROOTS]
-    if auto:
+    if auto and _systemd_finds_it(guest, entry):
         return kept(
             Text(
                 en=f"There is no root=; systemd finds it by its partition type (partition {auto[0].number}).",

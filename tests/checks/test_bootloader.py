@@ -15,6 +15,8 @@ from imgtool.checks.kernel import kernel
 from imgtool.errors import CannotRead
 from tests.checks.boot_guest import CONFIG, OLD, V, grub_cfg, guest_image, judge, levels, only
 from tests.guest.stand_in import ROOT, ROOT_UUID, logical, volume
+from tests.guest.test_compression import packed
+from tests.guest.test_cpio import newc
 
 CFG = "/boot/grub/grub.cfg"
 
@@ -199,6 +201,26 @@ def test_the_last_root_counts() -> None:
 
 def test_without_a_root_it_cannot_be_told() -> None:
     assert levels(root, guest_image({CFG: grub_cfg("ro quiet")})) == ["undecided"]
+
+
+def test_a_root_by_its_partition_s_type_is_found_by_systemd_alone_and_from_systemd_boot() -> None:
+    root_type = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709"
+    typed = volume(1, "ext4", ROOT_UUID, part_type=root_type)
+    generator = ("usr/lib/systemd/system-generators/systemd-gpt-auto-generator", b"\x7fELF")
+    initrd = f"/boot/initrd.img-{V}"
+    systemd = {initrd: packed("gzip", newc(("init", b"x"), generator))}
+    boot = {
+        CFG: None,
+        "/boot/loader/loader.conf": "timeout 3\n",
+        "/boot/loader/entries/debian.conf": f"title Debian\nlinux /vmlinuz-{V}\ninitrd /initrd.img-{V}\n",
+    }
+
+    def said(files: dict[str, Any]) -> list[str]:
+        return levels(root, guest_image(files, volumes=(typed,), root=typed, kind="gpt", boot_code=b""))
+
+    assert said({**systemd, **boot}) == ["kept"]
+    assert said(boot) == ["undecided"]  # initramfs-tools looks for no types
+    assert said({**systemd, CFG: grub_cfg("ro quiet")}) == ["undecided"]
 
 
 def test_the_remedy_really_mends_the_file(tmp_path: Path) -> None:
