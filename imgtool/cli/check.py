@@ -31,13 +31,7 @@ FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
     show_default=True,
     help="What the image is for.",
 )
-@click.option(
-    "--profile",
-    metavar="NAME|FILE",
-    default="tce",
-    show_default=True,
-    help="The limits of the deployment that it goes to.",
-)
+@options.PROFILE
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning"]),
@@ -55,13 +49,13 @@ FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
 @click.option(
     "--ignore", metavar="ID", multiple=True, callback=options.words, help="Without this rule; likewise."
 )
-@click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared.")
+@options.BOOT_MODE
 @click.option(
     "--architecture",
     type=click.Choice(["x86_64", "arm_64"]),
     help="The architecture that will be declared.",
 )
-@click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
+@options.FORCE_IMPORT
 @click.option("--rehearse", is_flag=True, help="Also boot each image, as `imgtool rehearse` does.")
 @click.option("--deep", is_flag=True, help="Also run what takes long (qemu-img check).")
 @options.ENGINE

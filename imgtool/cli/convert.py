@@ -63,13 +63,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     help="Check the output and compare what it holds with the input.",
 )
 @click.option("--force", is_flag=True, help="Overwrite OUT, once the new image is complete.")
-@click.option(
-    "--profile",
-    metavar="NAME|FILE",
-    default="tce",
-    show_default=True,
-    help="The limits of the deployment that it goes to.",
-)
+@options.PROFILE
 @click.option(
     "--shrink", is_flag=True, help="Drop what the guest's file systems do not use, on a copy (libguestfs)."
 )

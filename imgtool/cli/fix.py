@@ -40,7 +40,7 @@ _GIVEN = click.Path(path_type=Path, exists=True)
 @click.option(
     "--rebuild-initramfs", is_flag=True, help="Run the guest's own tool instead of adding to the initramfs."
 )
-@click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
+@options.FORCE_IMPORT
 @click.option("--virtio-win", metavar="ISO", type=_GIVEN, help="The virtio drivers for Windows.")
 @click.option("--cloudbase-init", metavar="MSI|DIR", type=_GIVEN, help="cloudbase-init for Windows.")
 @click.option(
@@ -53,11 +53,8 @@ _GIVEN = click.Path(path_type=Path, exists=True)
     "--target", type=click.Choice(["import", "migrate"]), default="import", show_default=True,
     help="What the image is for.",
 )  # fmt: skip
-@click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared.")
-@click.option(
-    "--profile", metavar="NAME|FILE", default="tce", show_default=True,
-    help="The limits of the deployment that it goes to.",
-)  # fmt: skip
+@options.BOOT_MODE
+@options.PROFILE
 @click.option(
     "-f", "--format", "format_", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Form of the report.",

@@ -94,6 +94,19 @@ ENGINE = click.option(
     show_default=True,
     help="What reads filesystems: imgtool itself, libguestfs, or it only where imgtool can't.",
 )
+PROFILE = click.option(
+    "--profile",
+    metavar="NAME|FILE",
+    default="tce",
+    show_default=True,
+    help="The limits of the deployment that it goes to.",
+)
+BOOT_MODE = click.option(
+    "--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared."
+)
+FORCE_IMPORT = click.option(
+    "--force-import", is_flag=True, help="The image is imported by force, without cloud-init."
+)
 
 
 def words(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -76,13 +76,7 @@ _STEPS = (
 @click.option(
     "--cloud-init-packages", metavar="DIR", type=_GIVEN, help="Packages to install cloud-init from."
 )
-@click.option(
-    "--profile",
-    metavar="NAME|FILE",
-    default="tce",
-    show_default=True,
-    help="The limits of the deployment that it goes to.",
-)
+@options.PROFILE
 @cloud_options.everything
 @options.output("text", "json", "markdown")
 @click.pass_obj

@@ -36,8 +36,8 @@ _FILE = click.Path(path_type=Path, readable=False)
     type=click.FloatRange(1, 86400),
     help="Longest time for one boot; 180 with KVM, 900 without, by default; three times that for Windows.",
 )
-@click.option("--boot-mode", type=click.Choice(["bios", "uefi"]), help="The boot mode that will be declared.")
-@click.option("--force-import", is_flag=True, help="The image is imported by force, without cloud-init.")
+@options.BOOT_MODE
+@options.FORCE_IMPORT
 @click.option(
     "--screenshot", metavar="PNG", type=_FILE, help="Write the screen, as it was at the end, to PNG."
 )
@@ -48,13 +48,7 @@ _FILE = click.Path(path_type=Path, readable=False)
     type=_FILE,
     help="Write a report to FILE as well, in the form of its suffix: .html, .md, .json, .sarif, .xml, .txt.",
 )
-@click.option(
-    "--profile",
-    metavar="NAME|FILE",
-    default="tce",
-    show_default=True,
-    help="The limits of the deployment that it goes to.",
-)
+@options.PROFILE
 @click.option(
     "-v",
     "--verbose",
