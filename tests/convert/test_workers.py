@@ -128,6 +128,28 @@ def test_a_process_keeps_nothing_open_but_what_its_work_needs(tmp_path: Path) ->
             assert len([number for number in found if number > 2]) == 3  # its socket, the listing's own
 
 
+# Three standard streams and one socket: the pair has no room.
+NO_ROOM_FOR_SOCKETS = """
+import resource
+from array import array
+from imgtool.convert.workers import workers
+work = lambda room, run: array("I", [run[0] + run[1]])
+first = workers(work, 2, ())
+assert type(first).__name__ == "Processes"
+first.end()
+resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+crew = workers(work, 2, ())
+crew.begin(0, (2, 3))
+print(type(crew).__name__, *crew.next())
+crew.end()
+"""
+
+
+def test_where_the_system_gives_no_processes_threads_do_it() -> None:
+    command = [sys.executable, "-c", NO_ROOM_FOR_SOCKETS]
+    assert subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout == b"Threads 5\n"
+
+
 # A process of its own, so that nothing keeps the writer from working in processes.
 CONVERT = """
 import os, sys
