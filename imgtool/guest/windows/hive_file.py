@@ -27,8 +27,11 @@ MOST_BYTES = 64 << 20
 """Bytes of cells that are read of one hive."""
 BASE_BLOCK, BASE_BLOCK_SECTOR, SECTOR = 4096, 512, 512
 NOWHERE = 0xFFFFFFFF
-_CHUNK = 64 << 10
-_KEPT_CHUNKS = 128
+_CHUNK = 16 << 10
+_KEPT_CHUNKS = 4096
+"""64 MiB: most hives are kept whole."""
+MOST_CHUNKS = 64 << 10
+"""Times that a chunk is fetched, 1 GiB in all: cells of a large hive may lie in any order."""
 _HEAD = struct.Struct("<4sIIQIIIIII")
 _WORDS = struct.Struct("<127I")
 _CELLS = {
@@ -95,14 +98,15 @@ class HiveFile:
 
     def __init__(self, stream: BinaryIO, path: str) -> None:
         self.path = path
-        self._stream = stream
+        self._stream = getattr(stream, "raw", stream)  # a buffer would fetch far more than is asked for
+        self._chunks_left = MOST_CHUNKS
         self._chunks: dict[int, bytes] = {}
         self._changes: Mapping[int, bytes] = {}
         self._cells_left, self._bytes_left = MOST_CELLS, MOST_BYTES
         with self._from_stream():
-            self._length = stream.seek(0, 2)
-            stream.seek(0)
-            head = stream.read(BASE_BLOCK_SECTOR)
+            self._length = self._stream.seek(0, 2)
+        self._end = self._length
+        head = self._chunk(0)[:BASE_BLOCK_SECTOR]
         base = parse_base_block(head)
         if base is None:
             raise self.damaged("it does not begin with a base block (regf)", "其开头不是基本块（regf）")
@@ -195,9 +199,17 @@ class HiveFile:
         kept = self._chunks.get(number)
         if kept is not None:
             return kept
+        self._chunks_left -= 1
+        if self._chunks_left < 0:
+            raise self._spent()
+        data = b""
         with self._from_stream():
             self._stream.seek(number * _CHUNK)
-            data = self._stream.read(_CHUNK)
+            while len(data) < _CHUNK:
+                part = self._stream.read(_CHUNK - len(data))
+                if not part:
+                    break
+                data += part
         first, each = number * _CHUNK // SECTOR, _CHUNK // SECTOR
         changed = [it for it in range(first, first + each) if it in self._changes] if self._changes else []
         if changed:
@@ -206,7 +218,7 @@ class HiveFile:
                 longer[(sector - first) * SECTOR : (sector - first + 1) * SECTOR] = self._changes[sector]
             data = bytes(longer)
         if len(self._chunks) >= _KEPT_CHUNKS:
-            self._chunks.clear()
+            del self._chunks[next(iter(self._chunks))]  # the one that was fetched first
         self._chunks[number] = data
         return data
 

@@ -236,6 +236,20 @@ def test_what_has_no_end_is_bounded_in_memory_too(made: Callable[[], bytes], tmp
     assert peak_memory([sys.executable, "-c", READ, str(path)]) < 320 << 20
 
 
+def test_a_hive_whose_cells_make_its_reader_fetch_without_end_says_nothing_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = HandMade()
+    keys = [made.key(b"%05d" % number) for number in range(5000)]
+    apart = [key for first in range(50) for key in keys[first::50]]
+    data = made.data(subkeys=(5000, made.leaf(b"li", apart)))
+    assert len(opened(data).root.names()) == 5000
+    monkeypatch.setattr(hive_file, "_KEPT_CHUNKS", 2)
+    monkeypatch.setattr(hive_file, "MOST_CHUNKS", 1000)
+    with pytest.raises(GuestReadFailed, match="exhaust"):
+        opened(data).root.names()
+
+
 def test_services_are_unknown_where_their_hive_has_no_end() -> None:
     with pytest.raises(GuestReadFailed, match="exhaust"):
         read_services(opened(services_without_end()).root)
