@@ -55,6 +55,8 @@ class Bar:
             unit=unit,
             unit_scale=unit == "B",
             unit_divisor=1024,
+            # Of what only takes time, the time is all there is to show: a rate would be "1.2 s/s".
+            bar_format="{desc}  {elapsed}" if unit == "s" and total is None else None,
             leave=False,
             dynamic_ncols=True,
             miniters=1,  # each step looks at the clock, so nobody needs to watch over slow ones
