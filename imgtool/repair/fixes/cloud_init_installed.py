@@ -17,10 +17,12 @@ _INSTALL = {
     "deb": f"cd {FOLDER} && DEBIAN_FRONTEND=noninteractive dpkg --force-confdef --force-confold -i ./*.deb",
     "rpm": f"cd {FOLDER} && rpm -Uvh --replacepkgs --nosignature ./*.rpm",
 }
-# Whatever the package database says: files may be gone that it takes for installed.
+# Whatever the package database says: files may be gone that it takes for installed. apt ends well where it
+# can't fetch what it is to install anew, so dpkg is asked.
 _AGAIN = {
     "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall "
-    "-o Dpkg::Options::=--force-confmiss -o Dpkg::Options::=--force-confold {names}",
+    "-o Dpkg::Options::=--force-confmiss -o Dpkg::Options::=--force-confold {names} "
+    "&& ! dpkg -V {names} | grep '^missing' >&2",
     "dnf": "{install} && {{ rpm -V --nomtime {names} || dnf reinstall -y {names}; }}",
     "yum": "{install} && {{ rpm -V --nomtime {names} || yum reinstall -y {names}; }}",
     "zypper": "zypper --non-interactive install --force {names}",

@@ -154,3 +154,14 @@ def test_a_removed_cloud_init_needs_packages_and_is_told_where_to_get_them(tmp_p
     assert [step.action for step in plan.steps] == ["upload", "run"]
     assert plan.runs_guest
     assert "dpkg" in plan.steps[1].target
+
+
+def test_by_the_network_the_package_manager_is_asked_and_told_to_lay_files_down_again(tmp_path: Path) -> None:
+    made = FolderGuest(tmp_path / "guest", {})
+    plan = made.plan("linux.cloud-init.installed", network=True)
+    (step,) = plan.steps
+    assert step.details() == {"network": True}
+    assert step.target.startswith("apt-get update && ")
+    assert "install -y --reinstall" in step.target
+    assert "dpkg -V cloud-init" in step.target
+    assert plan.runs_guest
