@@ -117,6 +117,7 @@ WINDOWS_FAULTS: dict[str, Callable[[Windows], None]] = {
     "windows.cloudbase-init.state": cloudbase_faults.local_scripts_done,
     "windows.cdrom": state_faults.cdrom_disabled,
     "windows.remote-desktop": state_faults.remote_desktop_off,
+    "windows.conflicting-software": state_faults.other_cloud,
     "windows.clock": state_faults.clock_in_utc,
     "windows.san-policy": state_faults.disks_offline,
 }
