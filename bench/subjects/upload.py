@@ -8,13 +8,13 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from bench.figure import Bar, Figure, ratio
 from bench.process import Unexpected, peak_memory, wall_times
+from bench.scratch import scratch
 from imgtool.process import end, spawn_bound
 
 TITLE = "Uploading"
@@ -23,7 +23,7 @@ METHOD = """\
 the
 whole compared with the server's) against the COS SDK's own `upload_file`, which compares nothing, with its
 defaults
-(parts of 1 MiB, 5 threads) and with our parts and threads. Each run is a whole process that uploads 1 GiB
+(parts of 1 MiB, 5 threads) and with our parts and threads. Each run is a whole process that uploads 512 MiB
 of random
 bytes to the sandbox on the same machine, another process; they take turns, and one round goes ahead
 uncounted. The
@@ -56,8 +56,7 @@ main()
 
 def measure() -> Iterator[Figure]:
     """The figures of the design's table for uploads."""
-    with tempfile.TemporaryDirectory(prefix="imgtool-bench-") as folder:
-        place = Path(folder)
+    with scratch() as place:
         file = place / "image"
         chance = random.Random(64)  # noqa: S311 - data, not secrets
         with file.open("wb") as out:

@@ -67,8 +67,9 @@ def command(
     from imgtool.cloud.address import address
     from imgtool.cloud.journal import Journal, discard
     from imgtool.cloud.settings import byte_count, byte_rate, patience_of
+    from imgtool.cloud.source import require_file
     from imgtool.cloud.store import store_for
-    from imgtool.cloud.upload import Request, abandon, require_file, upload
+    from imgtool.cloud.upload import Request, abandon, upload
     from imgtool.convert.progress import shown_on_terminal
 
     out = Output(output, force, [image])

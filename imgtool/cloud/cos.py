@@ -108,13 +108,14 @@ class CosStore:
             if answer.get("IsTruncated") != "true" or marker <= at:
                 return found
 
-    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> None:
+    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> str:
         asked = {"Part": [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in parts]}
-        self._ask(
+        made = self._ask(
             lambda: self._client.complete_multipart_upload(
                 self.address.bucket, self.address.key, upload_id, asked
             )
         )
+        return str(made.get("ETag") or "").strip('"')
 
     def abort(self, upload_id: str) -> None:
         self._ask(
@@ -138,7 +139,7 @@ class CosStore:
             int(crc) if crc.isdecimal() else None,
         )
 
-    def matches(self, found: Stored, crc64: int, etags: list[str]) -> bool:
+    def matches(self, found: Stored, crc64: int, etags: list[str]) -> bool | None:
         return found.crc64 == crc64
 
     def publish(self) -> None:

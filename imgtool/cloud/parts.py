@@ -16,7 +16,7 @@ MIB = 1 << 20
 MAX_PARTS = 10_000
 MIN_PART, MAX_PART = MIB, 5 << 30  # COS; S3 takes 5 MiB at least
 USUAL_PART = 8 * MIB
-PIECE = 256 * 1024
+PIECE, LEAST_PIECE = 256 * 1024, 4096
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,19 @@ class Stopped(Exception):
 
 
 class Pace:
-    """At most so many bytes a second over all threads; 0 for as many as will go."""
+    """At most so many bytes a second over all threads; 0 for as many as will go.
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
+    piece: the bytes to go at a time, fewer at a low rate, so that a connection never idles for long.
+    """
+
+    def __init__(
+        self,
+        rate: int,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._rate, self._clock, self._sleep = rate, clock, sleep
+        self.piece = min(PIECE, max(LEAST_PIECE, rate // 4)) if rate else PIECE
         self._next = 0.0
         self._lock = threading.Lock()
 
@@ -73,10 +82,10 @@ class Pace:
         if not self._rate:
             return
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             at = max(self._next, now)
             self._next = at + count / self._rate
-        time.sleep(at - now)
+        self._sleep(at - now)
 
 
 class PartBody:
@@ -114,7 +123,7 @@ class PartBody:
         """The next piece: as large as is quick, whatever the client asks for."""
         if self._over.is_set():
             raise Stopped
-        count = min(PIECE, self.part.size - self._at)
+        count = min(self._pace.piece, self.part.size - self._at)
         if not count or not size:
             return b""
         self._pace.wait_for(count)

@@ -6,11 +6,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 
+from imgtool.cloud.crc64 import combined
 from imgtool.cloud.failures import Refusal
 from imgtool.cloud.journal import Record
 from imgtool.cloud.parts import MIB, Part
 from imgtool.cloud.retry import Patience, retried
-from imgtool.cloud.store import Store
+from imgtool.cloud.store import Store, Stored
 from imgtool.convert.digests import Crc64, crc64_function
 from imgtool.errors import MachineLacks
 
@@ -50,6 +51,35 @@ def what_is_there(
         if md5 == there.etag:
             found.append((part, there.etag, crc, True))
     return found
+
+
+def crc_of_same(
+    found: Stored, descriptor: int, parts: list[Part], crc64: Crc64, told: Callable[[int], None]
+) -> int | None:
+    """The CRC-64 of a file where an object of its length holds the same bytes; None where it does not, or
+    where that can't be told. told: of the bytes compared so far.
+
+    Where the storage gives no CRC-64 the object's ETag is the digest: the MD5 of the whole, or, of a
+    multipart upload, the MD5 of its parts' MD5s and their number (S3); `parts` are those that it would have
+    had.
+    """
+    if found.crc64 is not None:
+        size = parts[-1].offset + parts[-1].size
+        crc = digests_of(descriptor, 0, size, crc64, told)[1]
+        return crc if crc == found.crc64 else None
+    md5, _, count = found.etag.partition("-")
+    if len(md5) != 32 or count not in ("", str(len(parts))):
+        return None
+    whole, crcs = hashlib.md5(usedforsecurity=False), []
+    if not count:
+        last = parts[-1]
+        parts = [Part(1, 0, last.offset + last.size)]
+    for part in parts:
+        digest, crc = digests_of(descriptor, part.offset, part.size)
+        whole.update(bytes.fromhex(digest))
+        crcs.append((crc, part.size))
+        told(part.offset + part.size)
+    return combined(crcs) if md5 == (whole.hexdigest() if count else digest) else None
 
 
 def digests_of(

@@ -35,7 +35,7 @@ class S3Store:
         # boto3's own region (environment, ~/.aws/config) stands where it has one.
         own = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         try:
-            self._client = boto3.client(
+            self._client = boto3.session.Session().client(
                 "s3",
                 endpoint_url=settings.s3_endpoint or None,
                 region_name=own or settings.region or None,
@@ -89,13 +89,14 @@ class S3Store:
         self._ask(read)
         return found
 
-    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> None:
+    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> str:
         asked = {"Parts": [{"PartNumber": number, "ETag": f'"{etag}"'} for number, etag in parts]}
-        self._ask(
+        made = self._ask(
             lambda: self._client.complete_multipart_upload(
                 **self._place, UploadId=upload_id, MultipartUpload=asked
             )
         )
+        return str(made.get("ETag") or "").strip('"')
 
     def abort(self, upload_id: str) -> None:
         self._ask(lambda: self._client.abort_multipart_upload(**self._place, UploadId=upload_id))
@@ -109,12 +110,12 @@ class S3Store:
             raise
         return Stored(int(head["ContentLength"]), str(head["ETag"]).strip('"'), None)
 
-    def matches(self, found: Stored, crc64: int, etags: list[str]) -> bool:
+    def matches(self, found: Stored, crc64: int, etags: list[str]) -> bool | None:
         """S3 makes a multipart object's ETag of the MD5s of its parts, each of which was verified when
-        sent.
+        sent. None: encrypted with a key service, where ETags are no digests.
         """
-        if not etags or any(len(etag) != 32 for etag in etags):
-            return bool(etags)  # encrypted with a key service: ETags are no digests
+        if any(len(etag) != 32 for etag in etags):
+            return None
         whole = hashlib.md5(b"".join(map(bytes.fromhex, etags)), usedforsecurity=False).hexdigest()
         return found.etag == f"{whole}-{len(etags)}"
 

@@ -58,8 +58,10 @@ class Store(Protocol):
     def listed(self, upload_id: str) -> dict[int, Listed]:
         """The parts that are there, by number."""
 
-    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> None:
-        """Make the object of parts, given as (number, ETag) in order."""
+    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> str:
+        """Make the object of parts, given as (number, ETag) in order: the object's ETag, "" where the storage
+        does not say.
+        """
 
     def abort(self, upload_id: str) -> None:
         """Throw a multipart upload away."""
@@ -67,8 +69,8 @@ class Store(Protocol):
     def stored(self) -> Stored | None:
         """The object, if it is there."""
 
-    def matches(self, found: Stored, crc64: int, etags: list[str]) -> bool:
-        """Whether an object is what these parts make."""
+    def matches(self, found: Stored, crc64: int, etags: list[str]) -> bool | None:
+        """Whether an object is what these parts make; None where the storage gives no digest."""
 
     def publish(self) -> None:
         """Let everybody read the object."""

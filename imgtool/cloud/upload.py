@@ -2,16 +2,11 @@
 
 The journal remembers the upload's id, and each part once the storage has it and its digest fits. A later run
 believes neither it nor the storage alone: it asks for the list of parts, takes those that both have,
-compares those
-that only the storage has with the file (MD5), and sends the rest.
+compares those that only the storage has with the file (MD5), and sends the rest.
 """
 
 from __future__ import annotations
 
-import os
-import queue
-import stat
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,19 +18,18 @@ from imgtool.cloud import bandwidth
 from imgtool.cloud.crc64 import combined
 from imgtool.cloud.failures import CloudFailure, Refusal, Unreachable
 from imgtool.cloud.journal import Journal, Record
-from imgtool.cloud.parts import MIB, Pace, Part, PartBody, Stopped, part_size, parts_of
-from imgtool.cloud.resuming import digests_of, what_is_there
-from imgtool.cloud.retry import Patience, may_retry, retried
-from imgtool.cloud.store import PartDamaged, Store, Stored
+from imgtool.cloud.parts import MIB, Part, part_size, parts_of
+from imgtool.cloud.resuming import crc_of_same, what_is_there
+from imgtool.cloud.retry import Patience, retried
+from imgtool.cloud.source import FileChanged, Source
+from imgtool.cloud.store import Store, Stored
+from imgtool.cloud.transfer import Transfer
 from imgtool.convert.digests import Crc64, crc64_function
-from imgtool.convert.output import shown
 from imgtool.convert.progress import Progress, Silent
-from imgtool.errors import CannotRead, ImgtoolError, MachineLacks
+from imgtool.errors import MachineLacks
 from imgtool.text import Text
 
 THREADS = 4
-LARGEST = 10_000 * (5 << 30)
-UPLOADING = Text("Uploading", "上传")
 COMPARING = Text("Comparing", "比对")
 _LOST = Text(
     en="The storage no longer knows the upload, and the object is not the file that was sent: somebody threw "
@@ -77,39 +71,21 @@ class Uploaded:
     already_there: bool = False
 
 
-class FileChanged(CloudFailure):
-    """The file was written to while it was uploaded."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            Text(
-                en=f"{shown(path)} changed while it was uploaded; the upload was thrown away. Run the "
-                "command again "
-                "when nothing writes to the file.",
-                zh=f"{shown(path)} 在上传过程中发生变化，本次上传已作废。请在文件不再变化后重新运行。",
-            )
-        )
-
-
 def upload(
     path: Path, store: Store, request: Request, journal: Journal, progress: Progress | None = None
 ) -> Uploaded:
     """Upload a file to the store's address.
 
     Raises CannotRead (the file), Refusal, Unreachable, CloudFailure, JournalFailed, MachineLacks. What can
-    be gone
-    on with stays in the journal; a final failure throws the multipart upload away.
+    be gone on with stays in the journal; a final failure throws the multipart upload away.
     """
-    began = time.monotonic()
     crc64 = crc64_function()
     if crc64 is None:
         raise MachineLacks("liblzma", "liblzma5")
-    descriptor, identity = _opened(path)
     try:
-        run = _Run(path, descriptor, identity, store, request, journal, progress or Silent(), crc64)
-        return run.go(began)
+        with Source(path) as source:
+            return _Run(source, store, request, journal, progress or Silent(), crc64).go()
     finally:
-        os.close(descriptor)
         if progress is not None:
             progress.end()
 
@@ -124,47 +100,9 @@ def abandon(store: Store, journal: Journal) -> bool:
     return True
 
 
-def identity_of(status: os.stat_result) -> list[int]:
-    """What tells a file's content from another's without reading it: device, inode, size, time of change
-    in ns.
-    """
-    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
-
-
-def require_file(path: Path) -> None:
-    """Raise CannotRead unless a file can be uploaded: known before anybody is asked for keys."""
-    os.close(_opened(path)[0])
-
-
-def _opened(path: Path) -> tuple[int, list[int]]:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError as error:
-        raise CannotRead(Text(f"{shown(path)} does not exist.", f"{shown(path)} 不存在。")) from error
-    except OSError as error:
-        raise CannotRead(
-            Text(
-                en=f"{shown(path)} can't be read: {error.strerror}.",
-                zh=f"无法读取 {shown(path)}：{error.strerror}。",
-            )
-        ) from error
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= LARGEST:
-        os.close(descriptor)
-        raise CannotRead(
-            Text(
-                en=f"{shown(path)} is empty, too large for an object, or no regular file.",
-                zh=f"{shown(path)} 为空、超过对象大小上限，或不是普通文件。",
-            )
-        )
-    return descriptor, identity_of(status)
-
-
 @dataclass
 class _Run:
-    path: Path
-    descriptor: int
-    identity: list[int]
+    source: Source
     store: Store
     request: Request
     journal: Journal
@@ -172,29 +110,34 @@ class _Run:
     crc64: Crc64
 
     def __post_init__(self) -> None:
-        self.size = self.identity[2]
+        self.began = time.monotonic()
         self.patience = self.request.patience
-        self.over = threading.Event()
-        self.pace = Pace(self.request.limit_rate)
-        self.lock = threading.Lock()
-        self.done = self.sent = 0
         self.kept: dict[int, Record] = {}
+        self.transfer = Transfer(
+            self.source,
+            self.store,
+            self.crc64,
+            patience=self.patience,
+            limit_rate=self.request.limit_rate,
+            arrived=self._note,
+        )
 
-    def go(self, began: float) -> Uploaded:
-        size = part_size(self.size, self.request.part_size, self.store.least_part)
+    def go(self) -> Uploaded:
+        size = part_size(self.source.size, self.request.part_size, self.store.least_part)
         upload_id = self._resumed()
         if upload_id is None:
-            there = self._already_there()
+            there = self._already_there(size)
             if there is not None:
                 if self.request.public:
                     retried(self.store.publish, self.patience)
-                return self._result(there, 0, began, already_there=True)
+                return self._result(there, 0, already_there=True)
             upload_id = self._begun(size)
-        parts = parts_of(self.size, self._size_of_parts())
-        kept = dict(self.kept)
+        parts = parts_of(self.source.size, self._size_of_parts(size))
+        kept = set(self.kept)
         try:
-            self._send([part for part in parts if part.number not in kept], upload_id)
-            self._require_unchanged()
+            left = [part for part in parts if part.number not in kept]
+            self.transfer.send(left, upload_id, self.request.threads, self.progress)
+            self.source.require_unchanged()
             whole = combined((self.kept[part.number]["crc"], part.size) for part in parts)
             self._complete(upload_id, parts, whole)
         except FileChanged:
@@ -204,33 +147,40 @@ class _Run:
             if not refusal.temporary and refusal.code not in _MENDABLE:
                 self._throw_away(upload_id)
             raise
-        self.journal.add("upload.done", address=str(self.store.address), size=self.size, crc64=whole)
-        if self.sent >= 8 * MIB:
-            bandwidth.remember(self.store.host, self.sent / max(0.001, time.monotonic() - began))
-        return self._result(whole, len(kept), began, parts=len(parts))
+        self.journal.add("upload.done", address=str(self.store.address), size=self.source.size, crc64=whole)
+        if self.transfer.sent >= 8 * MIB:
+            bandwidth.remember(self.store.host, self.transfer.sent / max(0.001, self._so_long()))
+        return self._result(whole, len(kept), parts=len(parts))
+
+    # -- what an earlier run did
+
+    def _ours(self) -> Record | None:
+        """The record of an upload of this very file to this address."""
+        begun = self.journal.last("upload.begun")
+        if begun is None or begun["address"] != str(self.store.address):
+            return None
+        return begun if begun["identity"] == self.source.identity else None
 
     def _resumed(self) -> str | None:
         """The id of the upload to go on with; what it has is in self.kept. None to begin one."""
         begun = self.journal.last("upload.begun")
         if begun is None:
             return None
-        same = begun["address"] == str(self.store.address)
-        asked = self.request.part_size
         # who may read an object is said when its upload begins
-        fits = begun["identity"] == self.identity and begun.get("public") is self.request.public
-        if not same or not fits or asked not in (None, begun["part_size"]):
-            if same:
+        fits = begun.get("public") is self.request.public
+        if self._ours() is None or not fits or self.request.part_size not in (None, begun["part_size"]):
+            if begun["address"] == str(self.store.address):
                 _abort(self.store, begun["upload_id"])
             return None
         self.progress.begin(COMPARING, None)
-        parts = parts_of(self.size, int(begun["part_size"]))
+        parts = parts_of(self.source.size, int(begun["part_size"]))
         noted = [record for record in self.journal.since("upload.begun") if record["event"] == "upload.part"]
         found = what_is_there(
             self.store,
             begun["upload_id"],
             parts,
             noted,
-            descriptor=self.descriptor,
+            descriptor=self.source.descriptor,
             patience=self.patience,
         )
         if found is None:
@@ -242,179 +192,87 @@ class _Run:
                 self.kept[part.number] = {"number": part.number, "etag": etag, "crc": crc}
         return str(begun["upload_id"])
 
-    def _already_there(self) -> int | None:
-        """The CRC-64 of the object where it is this very file."""
+    def _already_there(self, size: int) -> int | None:
+        """The CRC-64 of the object where it is this very file, sent by whomever."""
         found = retried(self.store.stored, self.patience)
-        if found is None or found.size != self.size or found.crc64 is None:
+        if found is None or found.size != self.source.size:
             return None
-        self.progress.begin(COMPARING, self.size)
-        crc = digests_of(self.descriptor, 0, self.size, self.crc64, self.progress.at)[1]
-        return crc if crc == found.crc64 else None
+        self.progress.begin(COMPARING, self.source.size)
+        parts = parts_of(self.source.size, self._size_of_parts(size))
+        return crc_of_same(found, self.source.descriptor, parts, self.crc64, self.progress.at)
 
     def _begun(self, size: int) -> str:
         upload_id = retried(lambda: self.store.begin(self.request.public), self.patience)
         self.journal.add(
             "upload.begun",
             address=str(self.store.address),
-            identity=self.identity,
+            identity=self.source.identity,
             part_size=size,
             public=self.request.public,
             upload_id=upload_id,
         )
         return upload_id
 
-    def _size_of_parts(self) -> int:
-        begun = self.journal.last("upload.begun")
-        assert begun is not None  # noqa: S101 - written by _begun or read by _resumed
-        return int(begun["part_size"])
-
-    # -- sending
-
-    def _send(self, parts: list[Part], upload_id: str) -> None:
-        """Send parts in threads; the first failure ends them all and is raised."""
-        self.done = self.size - sum(part.size for part in parts)
-        self.progress.begin(UPLOADING, self.size)
-        self.progress.at(self.done)
-        waiting: queue.SimpleQueue[Part] = queue.SimpleQueue()
-        for part in parts:
-            waiting.put(part)
-        failures: list[BaseException] = []
-
-        def work() -> None:
-            try:
-                while not self.over.is_set():
-                    part = waiting.get_nowait()
-                    self._send_part(part, upload_id)
-            except (queue.Empty, Stopped):
-                pass
-            except BaseException as error:
-                failures.append(error)
-                self.over.set()
-
-        # daemons: when a signal ends us, none is waited for that waits for the network
-        threads = [
-            threading.Thread(target=work, name=f"upload-{number}", daemon=True)
-            for number in range(min(self.request.threads, len(parts)))
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            next_look = time.monotonic() + 1.0
-            while any(thread.is_alive() for thread in threads):
-                for thread in threads:
-                    thread.join(0.1)
-                self.progress.at(self.done)
-                if time.monotonic() >= next_look:
-                    self._require_unchanged()
-                    next_look = time.monotonic() + 1.0
-        finally:
-            self.over.set()
-        if failures:
-            raise failures[0]
-
-    def _send_part(self, part: Part, upload_id: str) -> None:
-        for attempt in range(1, self.patience.attempts + 1):
-            body = PartBody(
-                self.descriptor, part, self.crc64, pace=self.pace, sent=self._count, over=self.over
-            )
-            try:
-                etag = self.store.send(upload_id, body)
-            except Exception as error:
-                self._count(-body.position())
-                if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-                    self._require_unchanged()
-                if attempt == self.patience.attempts or not may_retry(error):
-                    raise _final(error, part) from error
-                self.patience.wait(attempt, self.over)
-                continue
-            self._note(part, etag, body.crc64)
-            return
-
-    def _count(self, count: int) -> None:
-        with self.lock:
-            self.done += count
-            self.sent += count
+    def _size_of_parts(self, otherwise: int) -> int:
+        begun = self._ours()
+        return otherwise if begun is None else int(begun["part_size"])
 
     def _note(self, part: Part, etag: str, crc: int) -> None:
         record: dict[str, Any] = {"number": part.number, "etag": etag, "crc": crc}
         self.kept[part.number] = record
         self.journal.add("upload.part", **record)
 
-    def _require_unchanged(self) -> None:
-        try:
-            same = identity_of(os.stat(self.path)) == self.identity == identity_of(os.fstat(self.descriptor))
-        except OSError:
-            same = False
-        if not same:
-            raise FileChanged(self.path)
-
     # -- ending
 
     def _complete(self, upload_id: str, parts: list[Part], whole: int) -> None:
         etags = [(part.number, str(self.kept[part.number]["etag"])) for part in parts]
-        is_ours = True
+        made = ""
         try:
-            retried(lambda: self.store.complete(upload_id, etags), self.patience)
+            made = retried(lambda: self.store.complete(upload_id, etags), self.patience)
         except Refusal as refusal:
             if refusal.code != "NoSuchUpload":  # an answer that was lost: it may be complete all the same
                 raise
-            is_ours = False
         found = retried(self.store.stored, self.patience)
-        if found is None or not self._is_whole(found, whole, [etag for _, etag in etags]):
-            self.journal.forget("upload")
-            if not is_ours:  # what lies there may be somebody's, from before
-                raise CloudFailure(_LOST)
-            if found is not None:
-                _try(self.store.delete)
-            raise CloudFailure(
-                Text(
-                    en=f"{self.store.address} is not the file that was sent (its length or its digest "
-                    "differs); the "
-                    "object was removed. Run the same command again.",
-                    zh=f"{self.store.address} "
-                    "与所发送的文件不一致（长度或校验和不同），对象已删除。请再次运行同一命令。",
-                )
+        if found is not None and self._is_whole(found, whole, [etag for _, etag in etags], made):
+            return
+        self.journal.forget("upload")
+        if found is None or not made or found.etag != made:
+            raise CloudFailure(_LOST)  # what lies there, if anything, is somebody's
+        _try(self.store.delete)
+        raise CloudFailure(
+            Text(
+                en=f"{self.store.address} is not the file that was sent (its length or its digest "
+                "differs); the object was removed. Run the same command again.",
+                zh=f"{self.store.address} "
+                "与所发送的文件不一致（长度或校验和不同），对象已删除。请再次运行同一命令。",
             )
+        )
 
-    def _is_whole(self, found: Stored, whole: int, etags: list[str]) -> bool:
-        return found.size == self.size and self.store.matches(found, whole, etags)
+    def _is_whole(self, found: Stored, whole: int, etags: list[str], made: str) -> bool:
+        """made: the ETag that completing gave, "" where its answer was lost."""
+        if found.size != self.source.size:
+            return False
+        fits = self.store.matches(found, whole, etags)
+        return made == found.etag if fits is None else fits
 
     def _throw_away(self, upload_id: str) -> None:
         _abort(self.store, upload_id)
         self.journal.forget("upload")
 
-    def _result(
-        self, crc: int, kept: int, began: float, *, parts: int = 0, already_there: bool = False
-    ) -> Uploaded:
+    def _so_long(self) -> float:
+        return time.monotonic() - self.began
+
+    def _result(self, crc: int, kept: int, *, parts: int = 0, already_there: bool = False) -> Uploaded:
         return Uploaded(
             address=str(self.store.address),
-            size=self.size,
+            size=self.source.size,
             crc64=crc,
             parts=parts,
             parts_kept=kept,
-            sent=self.sent,
-            duration_s=time.monotonic() - began,
+            sent=self.transfer.sent,
+            duration_s=self._so_long(),
             already_there=already_there,
         )
-
-
-def _final(error: Exception, part: Part) -> Exception:
-    """What to say of a part that did not go through."""
-    if isinstance(error, PartDamaged):
-        return CloudFailure(
-            Text(
-                en=f"Part {part.number} arrives damaged, again and again: something between here and the "
-                "storage changes "
-                "it (a proxy?), or this machine's memory fails.",
-                zh=f"第 {part.number} "
-                "块多次到达后校验和均不一致：传输途中（如代理）有改动，或本机内存有故障。",
-            )
-        )
-    if isinstance(error, (ImgtoolError, Stopped)):
-        return error
-    return CloudFailure(
-        Text(en=f"Part {part.number} can't be sent: {error}.", zh=f"第 {part.number} 块无法发送：{error}。")
-    )
 
 
 def _abort(store: Store, upload_id: str) -> None:

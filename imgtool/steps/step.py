@@ -153,7 +153,7 @@ class Halt(ImgtoolError):
 
 def file_identity(path: Path) -> list[int] | None:
     """What tells whether a file is still the same one, unchanged; None without a file."""
-    from imgtool.cloud.upload import identity_of
+    from imgtool.cloud.source import identity_of
 
     try:
         return identity_of(os.stat(path))

@@ -7,21 +7,25 @@ import os
 import random
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imgtool.cloud.address import address
 from imgtool.cloud.credentials import Credentials
 from imgtool.cloud.failures import CloudFailure, Refusal, Unreachable
 from imgtool.cloud.journal import Journal, JournalFailed
-from imgtool.cloud.parts import MIB, PartBody, part_size, parts_of
+from imgtool.cloud.parts import MIB, Pace, PartBody, part_size, parts_of
 from imgtool.cloud.retry import Patience
 from imgtool.cloud.sandbox.server import Sandbox
 from imgtool.cloud.settings import Settings, settings
+from imgtool.cloud.source import FileChanged
 from imgtool.cloud.store import Store, store_for
-from imgtool.cloud.upload import FileChanged, Request, Uploaded, abandon, upload
+from imgtool.cloud.upload import Request, Uploaded, abandon, upload
 from imgtool.errors import CannotRead, UsageError
 
 QUICK = Request(part_size=MIB, threads=3, patience=Patience(attempts=4, first=0.01))
@@ -195,6 +199,108 @@ def test_who_may_read_an_object_is_what_the_last_run_asked_for(
     assert content(sandbox) == file.read_bytes()
 
 
+# -- S3, which says no CRC-64
+
+
+@pytest.fixture
+def s3(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for name, value in sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+    return store_of(sandbox, scheme="s3")
+
+
+BY_S3 = replace(QUICK, part_size=5 * MIB)
+
+
+def test_an_upload_to_s3_that_was_killed_is_gone_on_with(sandbox: Sandbox, file: Path, s3: Store) -> None:
+    file.write_bytes(random.Random(13).randbytes(11 * MIB))
+    with pytest.raises(KeyboardInterrupt):
+        sent(file, StopsAfter(s3, 2), replace(BY_S3, threads=1))  # type: ignore[arg-type]
+    done = sent(file, s3, BY_S3)
+    assert (done.parts, done.parts_kept, done.sent) == (3, 2, MIB)
+    assert content(sandbox) == file.read_bytes()
+    assert max(Counter(sandbox.received).values()) == 1
+
+
+class DiesOnceComplete(StopsAfter):
+    """A store whose user is killed between the storage's making of the object and the note of it."""
+
+    def send(self, upload_id: str, body: PartBody) -> str:
+        return self._store.send(upload_id, body)
+
+    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> str:
+        self._store.complete(upload_id, parts)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("scheme", ["cos", "s3"])
+def test_what_was_complete_before_a_kill_is_not_sent_again(
+    sandbox: Sandbox, file: Path, s3: Store, scheme: str
+) -> None:
+    store = s3 if scheme == "s3" else store_of(sandbox)
+    with pytest.raises(KeyboardInterrupt):
+        sent(file, DiesOnceComplete(store, 0), BY_S3)  # type: ignore[arg-type]
+    again = sent(file, store, replace(QUICK, part_size=None))
+    assert (again.already_there, again.sent) == (True, 0)
+    assert content(sandbox) == file.read_bytes()
+
+
+@pytest.mark.parametrize("scheme", ["cos", "s3"])
+def test_another_object_of_the_same_length_is_not_taken_for_the_file(
+    sandbox: Sandbox, file: Path, s3: Store, scheme: str
+) -> None:
+    store = s3 if scheme == "s3" else store_of(sandbox)
+    other = file.with_name("other")
+    other.write_bytes(file.read_bytes()[:-1] + b"x")
+    sent(other, store, BY_S3)
+    assert not sent(file, store, BY_S3).already_there
+    assert content(sandbox) == file.read_bytes()
+
+
+def test_an_object_that_s3_took_whole_is_compared_too(sandbox: Sandbox, file: Path, s3: Store) -> None:
+    from tests.cloud.sdks import s3 as client
+
+    client(sandbox).put_object(Bucket=sandbox.bucket, Key="folder/镜像.qcow2", Body=file.read_bytes())
+    assert sent(file, s3, BY_S3).already_there
+
+
+def test_where_etags_are_no_digests_the_one_of_completing_must_be_the_object_s(
+    sandbox: Sandbox, file: Path, s3: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "matches", lambda found, crc64, etags: None)
+    sent(file, s3, BY_S3)
+    assert content(sandbox) == file.read_bytes()
+    complete = s3.complete
+    monkeypatch.setattr(s3, "complete", lambda upload_id, parts: complete(upload_id, parts) + "?")
+    file.write_bytes(random.Random(14).randbytes(SIZE))
+    with pytest.raises(CloudFailure, match="Nothing was removed"):
+        sent(file, s3, BY_S3)
+
+
+class ComesSecond(StopsAfter):
+    """A store in which another upload to the same key completes just after ours."""
+
+    def __init__(self, store: Store, other: Path) -> None:
+        super().__init__(store, 0)
+        self._other = other
+
+    def send(self, upload_id: str, body: PartBody) -> str:
+        return self._store.send(upload_id, body)
+
+    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> str:
+        made = self._store.complete(upload_id, parts)
+        sent(self._other, self._store)
+        return made
+
+
+def test_of_two_uploads_to_one_key_neither_removes_the_other_s_object(sandbox: Sandbox, file: Path) -> None:
+    other = file.with_name("other")
+    other.write_bytes(b"somebody's" * 1000)
+    with pytest.raises(CloudFailure, match="Nothing was removed"):
+        sent(file, ComesSecond(store_of(sandbox), other))  # type: ignore[arg-type]
+    assert content(sandbox) == other.read_bytes()
+
+
 class LosesItsUpload:
     """A store in which somebody throws the upload away just before it is completed."""
 
@@ -204,9 +310,9 @@ class LosesItsUpload:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> None:
+    def complete(self, upload_id: str, parts: list[tuple[int, str]]) -> str:
         self._store.abort(upload_id)
-        self._store.complete(upload_id, parts)
+        return self._store.complete(upload_id, parts)
 
 
 def test_an_object_of_that_name_from_before_is_not_removed(sandbox: Sandbox, file: Path) -> None:
@@ -228,6 +334,21 @@ def test_a_server_may_restart_in_the_middle(tmp_path: Path, file: Path) -> None:
     with Sandbox(tmp_path / "one", port).running() as second:
         assert sent(file, store_of(second)).parts_kept == 2
         assert content(second) == file.read_bytes()
+
+
+def test_a_server_that_restarts_under_a_running_upload_is_waited_for(tmp_path: Path, file: Path) -> None:
+    patient = replace(QUICK, threads=1, patience=Patience(attempts=30, first=0.05, longest=0.3))
+    with ThreadPoolExecutor(1) as pool:
+        with Sandbox(tmp_path / "one").running() as first:
+            first.faults.add("slow=3M")
+            port, store = first.port, store_of(first)
+            running = pool.submit(sent, file, store, patient)
+            while not first.received:
+                time.sleep(0.01)
+        with Sandbox(tmp_path / "one", port).running() as second:
+            done = running.result(60)
+            assert (done.parts, content(second) == file.read_bytes()) == (6, True)
+            assert second.received  # it did go on there
 
 
 def test_keys_that_expire_meanwhile_do_not_lose_what_was_sent(sandbox: Sandbox, file: Path) -> None:
@@ -285,6 +406,52 @@ def test_parts_cover_a_file_without_gap(file: Path) -> None:
 def test_a_part_size_that_can_not_be_is_refused(asked: int) -> None:
     with pytest.raises(UsageError):
         part_size(SIZE, asked)
+
+
+# -- the rate
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.now += seconds
+
+
+@given(
+    st.integers(1, 100 * MIB), st.lists(st.tuples(st.integers(1, 256 * 1024), st.floats(0, 3)), max_size=30)
+)
+def test_never_more_goes_than_the_rate_allows(rate: int, pieces: list[tuple[int, float]]) -> None:
+    clock, gone, largest = Clock(), 0, 0
+    pace = Pace(rate, clock, clock.sleep)
+    for count, idle in pieces:
+        clock.now += idle
+        pace.wait_for(count)
+        assert gone <= rate * (clock.now - 1000.0) * (1 + 1e-9) + largest + 1  # before this piece goes
+        gone, largest = gone + count, max(largest, count)
+
+
+@pytest.mark.parametrize("rate", [64 * 1024, 3 * MIB])
+def test_an_upload_keeps_to_its_rate_on_all_its_threads(
+    sandbox: Sandbox, file: Path, rate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("imgtool.cloud.transfer.Pace", lambda given: Pace(given, clock, clock.sleep))
+    sent(file, store_of(sandbox), replace(QUICK, limit_rate=rate, threads=1))
+    assert content(sandbox) == file.read_bytes()
+    assert clock.now - 1000.0 >= (SIZE - Pace(rate).piece) / rate
+
+
+def test_a_low_rate_sends_small_pieces_so_that_no_connection_idles() -> None:
+    for rate, piece in ((0, 256 * 1024), (100 * MIB, 256 * 1024), (64 * 1024, 16 * 1024), (1, 4096)):
+        assert Pace(rate).piece == piece
 
 
 # -- the journal

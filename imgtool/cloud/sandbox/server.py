@@ -111,7 +111,7 @@ class Sandbox:
                 return await (api if is_call(request) else storage).answer(request, now)
 
             application = web.Application(client_max_size=16 << 20)
-            application.router.add_route("*", "/{tail:.*}", handle)
+            application.router.add_route("*", r"/{tail:[\s\S]*}", handle)
             runner = web.AppRunner(application, access_log=None, read_bufsize=1 << 20, shutdown_timeout=0.5)
             await runner.setup()
             worker: asyncio.Task[None] | None = None

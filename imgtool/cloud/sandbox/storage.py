@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from imgtool.cloud.address import LONGEST_KEY
 from imgtool.cloud.sandbox import xml
 from imgtool.cloud.sandbox.bodies import Content, Cut, receive
 from imgtool.cloud.sandbox.requests import Place, place_of, seen_of
@@ -105,6 +106,7 @@ class Storage:
         call = _Call(request, seen, place, headers, payload, part)
         if not place.key:
             return self._bucket(call)
+        _require_key(place.key)
         if not self._state.has_bucket(place.bucket) or place.region not in (None, self._region):
             raise Refused("NoSuchBucket", "The specified bucket does not exist.")
         if any(name == "uploads" for name, _ in seen.query):
@@ -356,6 +358,14 @@ class Storage:
                 while start < stop and (piece := file.read(min(1 << 20, stop - start))):
                     start += len(piece)
                     yield piece
+
+
+def _require_key(key: str) -> None:
+    """A key is a name in a table and never one of a file: all that COS takes is fine."""
+    if len(key.encode("utf-8", "replace")) > LONGEST_KEY:
+        raise Refused("KeyTooLongError", f"A key has up to {LONGEST_KEY} bytes.")
+    if "\0" in key:
+        raise Refused("InvalidURI", "Couldn't parse the specified URI.")
 
 
 def _public(seen: Seen) -> bool:

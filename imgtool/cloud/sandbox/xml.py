@@ -10,15 +10,20 @@ from xml.sax.saxutils import escape
 from imgtool.cloud.sandbox.signatures.seen import Refused
 from imgtool.cloud.sandbox.state import Part, StoredObject, Upload
 
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PART = re.compile(r"<Part>(.*?)</Part>", re.DOTALL)
 _TAG = r"<{0}>\s*(.*?)\s*</{0}>"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
 
 def element(name: str, *content: str, **fields: object) -> str:
-    """An element with fields as children first; their values are escaped, `content` is XML already."""
+    """An element with fields as children first; their values are escaped (a sign that XML can't
+    hold is replaced), `content` is XML already.
+    """
     inner = "".join(
-        f"<{key}>{escape(str(value))}</{key}>" for key, value in fields.items() if value is not None
+        f"<{key}>{escape(_NO_XML.sub('�', str(value)))}</{key}>"
+        for key, value in fields.items()
+        if value is not None
     )
     return f"<{name}>{inner}{''.join(content)}</{name}>"
 
