@@ -14,7 +14,7 @@ from imgtool.cloud.credentials import Credentials
 from imgtool.cloud.failures import CloudFailure, Refusal, unreachable
 from imgtool.cloud.parts import MIN_PART, PartBody, Stopped
 from imgtool.cloud.settings import Settings
-from imgtool.cloud.store import LINK_LASTS, Listed, PartDamaged, Stored
+from imgtool.cloud.store import Listed, PartDamaged, Stored, link_lasts
 from imgtool.text import Text
 
 Answer = TypeVar("Answer")
@@ -151,7 +151,7 @@ class CosStore:
         bucket, key = self.address.bucket, self.address.key
         if public:
             return str(self._signer.get_object_url(bucket, key))
-        return str(self._signer.get_presigned_url(bucket, key, "GET", Expired=LINK_LASTS))
+        return str(self._signer.get_presigned_url(bucket, key, "GET", Expired=link_lasts()))
 
     def delete(self) -> None:
         self._ask(lambda: self._client.delete_object(self.address.bucket, self.address.key))

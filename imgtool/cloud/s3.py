@@ -15,7 +15,7 @@ from imgtool.cloud.address import Address
 from imgtool.cloud.failures import CloudFailure, Refusal, unreachable
 from imgtool.cloud.parts import PartBody
 from imgtool.cloud.settings import Settings
-from imgtool.cloud.store import LINK_LASTS, Listed, PartDamaged, Stored
+from imgtool.cloud.store import Listed, PartDamaged, Stored, link_lasts
 from imgtool.text import Text
 
 Answer = TypeVar("Answer")
@@ -126,7 +126,7 @@ class S3Store:
         if public:
             return f"{self.host.rstrip('/')}/{self.address.bucket}/{self.address.key}"
         return str(
-            self._client.generate_presigned_url("get_object", Params=self._place, ExpiresIn=LINK_LASTS)
+            self._client.generate_presigned_url("get_object", Params=self._place, ExpiresIn=link_lasts())
         )
 
     def delete(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,7 +12,15 @@ if TYPE_CHECKING:
     from imgtool.cloud.parts import PartBody
     from imgtool.cloud.settings import Settings
 
-LINK_LASTS = 24 * 3600  # seconds that a signed link is good for
+LINK_LASTS = 24 * 3600  # seconds that a signed link is good for, at least
+
+
+def link_lasts() -> int:
+    """Seconds that a new signed link is good for, another number each time.
+
+    Two links signed within one second would be the same link, and each can be fetched only once (ref 01).
+    """
+    return LINK_LASTS + secrets.randbelow(3600)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def test_fifty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
         assert {part: sent[part] for part in noted if sent[part] != 1} == {}
         names = [image["ImageName"] for image in sandbox.state.images()]
         assert sorted(names) == sorted(f"web-{n}" for n in range(1, number + 1))
-        assert sandbox.state.uploads(sandbox.bucket) == []
+        # A kill between the answer and the journal may leave an upload that nobody knows: an empty one.
+        assert [it for it in sandbox.state.uploads(sandbox.bucket) if sandbox.state.parts(it.id)] == []
 
 
 def _until(child: subprocess.Popen[str], work: Path, records: int) -> None:

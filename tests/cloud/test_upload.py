@@ -91,6 +91,17 @@ def test_what_arrives_is_what_was_sent(
     assert (done.parts, done.parts_kept, done.sent) == (2 if scheme == "s3" else 6, 0, SIZE)
 
 
+@pytest.mark.parametrize("scheme", ["cos", "s3"])
+def test_links_signed_within_one_second_differ(
+    sandbox: Sandbox, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each can be fetched once: a second run's must not be the one that the first has used."""
+    for name, value in sandbox.environment().items():
+        monkeypatch.setenv(name, value)
+    store = store_of(sandbox, scheme=scheme)
+    assert len({store.link(public=False) for _ in range(8)}) > 1
+
+
 @pytest.mark.parametrize("parts", [0, 1, 3, 5])
 def test_a_run_that_was_killed_is_gone_on_with(sandbox: Sandbox, file: Path, parts: int) -> None:
     store = store_of(sandbox)
