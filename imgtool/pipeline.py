@@ -2,8 +2,8 @@
 import, wait.
 
 One journal says what is done. The same command, run again after a cut, a kill or a refusal, takes from it
-whatever
-still holds (the same inputs, the product still there, the object still in the bucket) and does the rest.
+whatever still holds (the same inputs, the product still there, the object still in the bucket) and does the
+rest.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """CRC-64/ECMA of a whole from those of its parts, so that parts may be read in any order and in parallel.
 
 The arithmetic is that of zlib's crc32_combine: appending zeros to a message is a linear map of its checksum
-over
-GF(2), and squaring that map doubles the number of zeros (https://github.com/madler/zlib, crc32.c).
+over GF(2), and squaring that map doubles the number of zeros (https://github.com/madler/zlib, crc32.c).
 """
 
 from __future__ import annotations

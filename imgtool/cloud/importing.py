@@ -1,9 +1,8 @@
 """From a link to an image: choose the parameters, ask first, import once, wait.
 
 An import is asked for once, whatever happens: what is going to be asked goes into the journal first, with a
-mark
-that stands in the image's description; a later run looks for an image of that name and mark before it asks
-again.
+mark that stands in the image's description; a later run looks for an image of that name and mark before it
+asks again.
 """
 
 from __future__ import annotations

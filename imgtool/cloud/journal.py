@@ -1,11 +1,10 @@
 """What a long run has done so far, kept in a file beside the image so that the same command goes on from
 there.
 
-One JSON object a line, each on storage before the work goes on; the first line says whose file it is. A
-line that a
-kill cut short is dropped; anything else that does not read is damage, and is said: going on from half of
-the truth
-might import twice. One process has it at a time. Keys, tokens and signed links never stand in it.
+One JSON object a line, each on storage before the work goes on; the first line says whose file it is. A line
+that a kill cut short is dropped; anything else that does not read is damage, and is said: going on from half
+of the truth might import twice. One process has it at a time. Keys, tokens and signed links never stand in
+it.
 """
 
 from __future__ import annotations

@@ -92,8 +92,7 @@ class PartBody:
     """A part as a file to read once, as HTTP clients read request bodies; nothing of it stays in memory.
 
     crc64: of what has been read. sent: told of bytes as they are read. Reading raises Stopped when it is
-    over,
-    OSError when the file can't be read.
+    over, OSError when the file can't be read.
     """
 
     def __init__(

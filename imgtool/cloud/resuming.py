@@ -27,9 +27,8 @@ def what_is_there(
 ) -> list[tuple[Part, str, int, bool]] | None:
     """The parts of an upload that need not be sent: (part, ETag, CRC-64, whether the journal lacks it).
 
-    A part counts when the storage lists it in its length, and either the journal noted it with the same
-    ETag, or
-    the ETag is the MD5 of these bytes of the file. None when the storage does not know the upload: it was
+    A part counts when the storage lists it in its length, and either the journal noted it with the same ETag,
+    or the ETag is the MD5 of these bytes of the file. None when the storage does not know the upload: it was
     completed just before a kill, or thrown away; the object itself will tell.
     """
     try:

@@ -33,9 +33,8 @@ _UNITS = {"": 0, "k": 1, "m": 2, "g": 3}
 @dataclass(frozen=True)
 class Settings:
     """region: of the deployment. cos_endpoint: what follows the bucket in a host name. cos_connect: an
-    address to
-    connect to instead of what the host name resolves to. cvm_endpoint: host, with a port where it has one.
-    scheme: https or http. ca_bundle: a file of certificates to trust. bandwidth: bytes a second, for
+    address to connect to instead of what the host name resolves to. cvm_endpoint: host, with a port where it
+    has one. scheme: https or http. ca_bundle: a file of certificates to trust. bandwidth: bytes a second, for
     estimates. retries: how often to try again what may be tried again.
     """
 

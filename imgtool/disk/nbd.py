@@ -313,10 +313,9 @@ def serve(
     """The disk inside an image file, through QEMU's driver of that name.
 
     driver: QEMU's name of the format, never guessed; options: further options of that driver; allocation:
-    have block status too (`zeroes`). The image is
-    named to QEMU as a JSON object, in which no character of the path can mean anything else, and its backing
-    file is declared absent whatever its header says. Raises MachineLacks without qemu-nbd, CannotRead with
-    QEMU's reason when it does not open the image.
+    have block status too (`zeroes`). The image is named to QEMU as a JSON object, in which no character of
+    the path can mean anything else, and its backing file is declared absent whatever its header says. Raises
+    MachineLacks without qemu-nbd, CannotRead with QEMU's reason when it does not open the image.
     """
     ours, listening = _private_connection()
     errors = os.memfd_create("qemu-nbd errors")

@@ -43,11 +43,10 @@ class UnreadableMount:
 class Root:
     """A system: its files, and what became of its fstab.
 
-    agrees: its fstab names this very volume as `/`, or the boot configuration starts this of several
-    Windows; missing_mounts: lines of fstab whose device, or whose
-    subvolume, is not on this disk, so that nothing is laid over their mount points; assumed_mounts: mount
-    points that fstab does not name and that were filled by what is on the disk; fstab_problems: why fstab
-    itself can't be read.
+    agrees: its fstab names this very volume as `/`, or the boot configuration starts this of several Windows;
+    missing_mounts: lines of fstab whose device, or whose subvolume, is not on this disk, so that nothing is
+    laid over their mount points; assumed_mounts: mount points that fstab does not name and that were filled
+    by what is on the disk; fstab_problems: why fstab itself can't be read.
     """
 
     family: Literal["linux", "windows"]
@@ -76,8 +75,7 @@ class RootSearch:
     @property
     def root(self) -> Root | None:
         """The system that the disk starts, as far as can be told: one whose fstab agrees, else the first;
-        where
-        that one's boot loader starts another, that."""
+        where that one's boot loader starts another, that."""
         return self.roots[0] if self.roots else None
 
 

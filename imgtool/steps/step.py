@@ -59,8 +59,7 @@ class Run:
     """One run: the order, what the steps tell one another, and the ways to the outside.
 
     product: the image as it goes up, once it is made. say: tells the person something. agree: asks whether
-    the
-    repairs may be made. store, cvm: made when first asked for, so that local steps need no keys.
+    the repairs may be made. store, cvm: made when first asked for, so that local steps need no keys.
     """
 
     order: Order

@@ -1,8 +1,8 @@
 """The import service: fetches the object over HTTP and judges it by imgtool's own check, one after the other.
 
 It fetches from its own region's storage only (ref 01: over the internal network); whatever is wrong on the
-way is
-InvalidUrl. Only what the platform has a code for makes an import fail; the rest shows when the image boots.
+way is InvalidUrl. Only what the platform has a code for makes an import fail; the rest shows when the image
+boots.
 """
 
 from __future__ import annotations
