@@ -20,14 +20,11 @@ from imgtool.process import end, spawn_bound
 TITLE = "Uploading"
 METHOD = """\
 `imgtool upload` (parts of 8 MiB, 4 threads; journal on storage after each part, CRC-64 of every part and of
-the
-whole compared with the server's) against the COS SDK's own `upload_file`, which compares nothing, with its
-defaults
-(parts of 1 MiB, 5 threads) and with our parts and threads. Each run is a whole process that uploads 512 MiB
-of random
-bytes to the sandbox on the same machine, another process; they take turns, and one round goes ahead
-uncounted. The
-server has the same work with each. The bar is held against the faster of the SDK's two.
+the whole compared with the server's) against the COS SDK's own `upload_file`, which compares nothing, with
+its defaults (parts of 1 MiB, 5 threads) and with our parts and threads. Each run is a whole process that
+uploads 512 MiB of random bytes to the sandbox on the same machine, another process; they take turns, and one
+round goes ahead uncounted. The server has the same work with each. The bar is held against the faster of the
+SDK's two.
 
 - **Memory**: of an upload of a sparse file of 500 GiB, as far as it comes in 20 s; its parts have 53 MB."""
 SIZE = 512 << 20
