@@ -17,15 +17,17 @@ from imgtool.rehearsal.screen_watch import ScreenWatch
 from imgtool.rehearsal.screens import NO_WINDOWS
 from imgtool.rehearsal.setting import NoRoom
 from imgtool.rehearsal.sign import Sign
-from imgtool.rehearsal.signs import NO_START, SIGNS, SILENT_AFTER
+from imgtool.rehearsal.signs import SIGNS, SILENT_AFTER
 from imgtool.rehearsal.watch import Sighting, Watch
 from imgtool.text import Text
 
 Kind = Literal["up", "failed", "timeout", "off", "loop", "menu", "silent", "no first boot", "screen"]
+CAME_UP = ("up", "no first boot")  # and stays so
 RESETS = 3  # a guest may restart itself once or twice on its first boot (SELinux relabel, shim's fallback)
 RESETS_OF_WINDOWS = 6  # its setup, a new host name and new drivers take one each
 LARGEST_OVERLAY = 16 * 1024**3  # bytes that a guest may write
 TURN = 0.5  # seconds
+EXPECTED_IN = 20  # lines
 LOOK = 3.0  # seconds between looks at the screen, while the console says nothing
 READ_AFTER = 10.0  # seconds: of a guest with a console, screens are read that show a boot which is stuck
 _PARTITION = re.compile(r"^\s*\d+\s+\d+\s+\d+\s+(\S+)$")  # /proc/partitions
@@ -112,7 +114,8 @@ class BootWatch:
             ending = self._ending(first_boot)
             if ending is not None:
                 self.turn(0.1)  # what came with it
-                return ending
+                late = ending.kind == "no first boot" and bool(self.report)
+                return Ending("up", self.emulator.age) if late else ending
 
     def until_off(self, limit: float) -> float | None:
         """Watch until the guest has powered off; after how many seconds from now, None when it does not."""
@@ -123,8 +126,9 @@ class BootWatch:
             self.turn(TURN)
         return None
 
-    def turn(self, seconds: float) -> None:
-        """Take what the machine says in a while."""
+    def turn(self, seconds: float) -> list[str]:
+        """Take what the machine says in a while; the lines of its console."""
+        lines: list[str] = []
         said = self.emulator.wait(seconds)
         age = self.emulator.age
         self._tick(int(age))
@@ -141,13 +145,16 @@ class BootWatch:
         if age - max(0.0 if self._by_screen else self._silent_since, self._looked) >= LOOK:
             self._looked = age
             self.eye.look(age, read_after=0 if self._by_screen else READ_AFTER)
+        return lines
 
     def expect(self, pattern: re.Pattern[str], seconds: float) -> re.Match[str] | None:
-        """Wait until the end of the console matches, at most so long."""
+        """Wait until what the console says from now on matches, or the prompt that stands there, at most so
+        long. What it said before is an answer to something else."""
         until = self.emulator.age + seconds
+        lines: list[str] = []
         while self.emulator.age < until and not self._off:
-            self.turn(TURN)
-            found = pattern.search("\n".join(self.console.tail(3)))
+            lines = [*lines, *self.turn(TURN)][-EXPECTED_IN:]
+            found = pattern.search("\n".join([*lines, self.console.partial]))
             if found:
                 return found
         return None
@@ -169,6 +176,7 @@ class BootWatch:
         for event in said.events:
             if event.name == "RESET" and event.data.get("guest"):
                 self._resets += 1
+                self.watch.restart()
             elif event.name == "SHUTDOWN":
                 self._off = True
             elif event.name == "BLOCK_IO_ERROR" and event.data.get("nospace"):
@@ -214,7 +222,8 @@ class BootWatch:
         if self._by_screen:
             return self._ending_by_screen(age, first_boot)
         silence = age - self._silent_since
-        if "kernel" not in watch.reached and silence > self._patience.menu and watch.menu is not None:
+        at_loader = watch.furthest in ("", "firmware", "loader")
+        if at_loader and silence > self._patience.menu and watch.menu is not None:
             return Ending("menu", watch.menu)
         if silence > self._patience.silence and any(map(self._broken, self._explaining_silence())):
             return Ending("silent", age)
@@ -249,7 +258,7 @@ class BootWatch:
 
     def _explaining_silence(self) -> tuple[str, ...]:
         """The rules that explain why nothing comes after the stage that was reached last."""
-        return SILENT_AFTER.get(self.watch.furthest, NO_START)
+        return SILENT_AFTER.get(self.watch.furthest, ())
 
     def _ask(self, question: str) -> None:
         """Ask a shell that stands open what the guest sees of its disks."""

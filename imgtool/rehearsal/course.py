@@ -17,7 +17,7 @@ from imgtool.convert.progress import Progress, Silent
 from imgtool.image import Image
 from imgtool.rehearsal import config_drive
 from imgtool.rehearsal.boot import how_to_boot
-from imgtool.rehearsal.boot_watch import BootWatch, Ending, Patience
+from imgtool.rehearsal.boot_watch import CAME_UP, BootWatch, Ending, Patience
 from imgtool.rehearsal.console import Console
 from imgtool.rehearsal.emulator import Emulator
 from imgtool.rehearsal.findings import SHUTDOWN_LIMIT, findings_of
@@ -162,8 +162,7 @@ class _Course:
     def run(self, machine: Machine) -> Observed:
         """First boot, power button, second boot; only as far as it goes."""
         self._tell("First boot", "首次启动")
-        pressed = False
-        shutdown = None
+        pressed = shutdown = None
         with Emulator(machine, self._folder) as emulator:
             watching = self._watching(emulator)
             emulator.power_on()
@@ -172,13 +171,13 @@ class _Course:
             if ending.kind == "up" and self._how.force_import:
                 self._log_in(watching)
             first = self._first(watching, ending)
-            if ending.kind not in ("up", "no first boot", "screen"):
+            if ending.kind not in (*CAME_UP, "screen"):
                 with suppress(EmulatorFailed):
                     emulator.pause()
             self._take_picture(emulator, Text("The first boot, at its end", "首次启动结束时的屏幕"))
-            if ending.kind in ("up", "no first boot", "screen"):
+            if ending.kind in (*CAME_UP, "screen"):
                 self._tell("Power button", "电源按钮")
-                pressed = True
+                pressed = emulator.age
                 emulator.press_power_button()
                 shutdown = watching.until_off(SHUTDOWN_LIMIT)
                 if shutdown is None:
@@ -186,11 +185,11 @@ class _Course:
                         emulator, Text("Two minutes after the power button", "按下电源按钮两分钟后")
                     )
             self.console_lines = self._console.tail(CONSOLE_SHOWN)
-            if shutdown is not None:
+            if pressed is not None:  # what does not shut down is switched off, as the platform does
                 emulator.end_in_order(30)
         second = second_watch = None
         shown = ending.kind == "up" or first.logon is not None
-        if shown and shutdown is not None and self._how.second_boot:
+        if shown and pressed is not None and self._how.second_boot:
             self._tell("Second boot", "第二次启动")
             second, second_watch = self._second_boot(machine)
         return Observed(
@@ -249,10 +248,14 @@ class _Course:
         return ending, watching
 
     def _log_in(self, watching: BootWatch) -> None:
-        """Log in as root with os.conf's password, and have the guest tell what the script applied."""
+        """Log in as root with os.conf's password, and have the guest tell what the script applied.
+
+        Refused is what the guest itself calls incorrect; a guest that answers otherwise tells nothing.
+        """
         emulator = watching.emulator
         if not any(map(_LOGIN.search, self._console.tail(CONSOLE_SHOWN))):
             return  # it asks on the screen only, where nobody could read an answer
+        refused = False
         for _ in range(_LOG_INS):
             watching.expect(re.compile(r"(?!)"), 3)  # the script may still be at work
             emulator.type("root\n")
@@ -260,10 +263,11 @@ class _Course:
                 continue
             emulator.type(f"{self._instance.password}\n")
             found = watching.expect(re.compile(f"{_PROMPT.pattern}|{_INCORRECT.pattern}"), 60)
-            if found is not None and not _INCORRECT.search(found.group()):
+            refused = found is not None and _INCORRECT.search(found.group()) is not None
+            if found is not None and not refused:
                 break
         else:
-            self._refused = True
+            self._refused = refused
             return
         for line in typed(self._instance.token, self._instance.password_hash):
             emulator.type(f"{line}\n")

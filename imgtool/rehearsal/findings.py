@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from imgtool.rehearsal import windows
-from imgtool.rehearsal.boot_watch import Ending
+from imgtool.rehearsal.boot_watch import CAME_UP, Ending
 from imgtool.rehearsal.handed_over import handed_over
 from imgtool.rehearsal.naming import Naming
 from imgtool.rehearsal.observed import Observed
-from imgtool.rehearsal.signs import NO_START, SILENT_AFTER
+from imgtool.rehearsal.signs import SILENT_AFTER
 from imgtool.rehearsal.stages import STAGES
 from imgtool.rehearsal.watch import Seen
 from imgtool.rules import Finding, Rule, Severity, Status
@@ -22,6 +22,10 @@ _TOLD_ELSEWHERE = ("cloud-init fails", "no data source")
 _LOOK = Text(
     "Look at the screenshot and the console's last lines; --timeout gives a slow boot more time.",
     "请查看截图和控制台末尾输出；启动较慢时可用 --timeout 延长时限。",
+)
+_NOT_DONE = Text(
+    "It asked for a login, but its first boot did not come to an end in time.",
+    "系统已显示登录提示，但首次启动初始化未在时限内完成。",
 )
 _EXPLAINED_BY: Mapping[str, tuple[str, ...]] = {"menu": ("linux.bootloader",)}
 
@@ -41,14 +45,16 @@ def findings_of(seen: Observed, rules: Mapping[str, Rule], statics: Mapping[str,
 
 def _until_login(seen: Observed, naming: Naming) -> Iterator[Finding]:
     first = seen.first
-    up = bool(first.report) or "login" in first.watch.reached
     if seen.windows:
         yield from windows.until_logon(seen, naming, how_it_ended(first.ending))
         return
+    came_far = bool(first.report) or "login" in first.watch.reached
     failed = False
     for name in _UNTIL_LOGIN:
         when = first.watch.when(name)
-        if when is not None or up:
+        # Up is what stays up: one that asked for a login and then panics, or powers off, is not.
+        reached = first.ending.kind in CAME_UP if name == "login" else came_far or when is not None
+        if reached:
             yield _reached(name, when or Seen(first.ending.age, ""), seen, naming)
         elif not failed:
             failed = True
@@ -86,7 +92,7 @@ def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
     stage = STAGES[name]
     rules = _EXPLAINED_BY.get(ending.kind, ())
     if ending.kind == "silent":
-        rules = SILENT_AFTER.get(watch.furthest, NO_START)
+        rules = SILENT_AFTER.get(watch.furthest, ())
     rule = next((it for it in rules if naming.is_broken(it)), stage.rule)
     if ending.kind in ("off", "loop", "timeout") and not naming.is_broken(rule):
         rule = stage.id  # nothing shows that it was this
@@ -99,7 +105,7 @@ def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
     )
     return naming.failed(
         name,
-        how_it_ended(ending),
+        _NOT_DONE if ending.kind == "timeout" and watch.furthest == "login" else how_it_ended(ending),
         remedy=menu if ending.kind == "menu" else _LOOK,
         evidence=evidence,
         age=ending.age,
@@ -158,7 +164,7 @@ def _console(seen: Observed, naming: Naming) -> Iterator[Finding]:
             severity=Severity.WARNING,
             rule=STAGES["console"].id,
         )
-    elif first.silent_console and not seen.windows and first.ending.kind in ("up", "no first boot"):
+    elif first.silent_console and not seen.windows and first.ending.kind in CAME_UP:
         yield naming.failed(
             "console",
             Text(
@@ -175,13 +181,14 @@ def _console(seen: Observed, naming: Naming) -> Iterator[Finding]:
 
 
 def _shutdown(seen: Observed, naming: Naming) -> Finding:
-    if not seen.pressed:
+    if seen.pressed is None:
         return naming.skipped("shutdown")
     if seen.shutdown is not None:
         taken = f"{seen.shutdown:.1f} s"
         return naming.passed(
             "shutdown",
             Text(f"The power button shut the guest down in {taken}.", f"按下电源按钮后 {taken} 正常关机。"),
+            age=seen.pressed + seen.shutdown,
         )
     if seen.windows and not windows.is_up(seen):
         return naming.skipped("shutdown")
@@ -197,6 +204,7 @@ def _shutdown(seen: Observed, naming: Naming) -> Finding:
             "Install acpid, or let systemd-logind handle the power key (HandlePowerKey=poweroff).",
             "请安装 acpid，或让 systemd-logind 处理电源键（HandlePowerKey=poweroff）。",
         ),
+        age=seen.pressed + SHUTDOWN_LIMIT,
         severity=Severity.WARNING,
         rule=STAGES["shutdown"].id if seen.windows else "",
     )

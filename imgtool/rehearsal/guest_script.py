@@ -17,7 +17,7 @@ echo hostname=$(hostname 2>/dev/null || cat /proc/sys/kernel/hostname)
 echo kernel=$(uname -r)
 echo architecture=$(uname -m)
 echo disks=$(ls /sys/block | grep -v '^\(loop\|ram\|sr\|dm\|fd\|md\|zram\)')
-echo interfaces=$(ls /sys/class/net | grep -v '^\(lo\|bonding_masters\|docker\|virbr\|sit\|ip6tnl\|tunl\)')
+echo interfaces=$(cd /sys/class/net && for card in *; do [ -e "$card/device" ] && echo "$card"; done)
 echo root=$(awk '$2 == "/" { found = $1 " " $3 } END { print found }' /proc/mounts)
 echo address=$( (ip -4 -o addr show dev eth0 || ifconfig eth0) 2>/dev/null | \
   sed -n 's/.*inet \(addr:\)\{0,1\}\([0-9.]*\).*/\2/p' | head -n 1)

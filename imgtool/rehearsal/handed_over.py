@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from imgtool.rehearsal import windows
+from imgtool.rehearsal.boot_watch import CAME_UP
 from imgtool.rehearsal.machine import ADDRESS
 from imgtool.rehearsal.naming import Naming
 from imgtool.rehearsal.observed import Observed
@@ -47,7 +48,7 @@ def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
     if not report:
         if seen.force_import and seen.first.ending.kind == "up" and not seen.first.refused:
             yield _not_observed()  # logged in, and then nothing came
-        elif seen.first.ending.kind in ("up", "no first boot"):
+        elif seen.first.ending.kind in CAME_UP:
             yield _nothing_done(seen, naming)
         else:
             yield naming.skipped("first-boot")
@@ -72,7 +73,7 @@ def _not_observed() -> Finding:
         "What became of the first boot's settings could not be observed: the guest did not report.",
         "首次启动的配置是否生效无法观察：虚拟机没有报告。",
     )
-    return Finding(stage.id, Status.UNKNOWN, Severity.WARNING, stage.title, message)
+    return Finding(stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message)
 
 
 def _nothing_done(seen: Observed, naming: Naming) -> Finding:

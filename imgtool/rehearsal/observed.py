@@ -35,15 +35,16 @@ class FirstBoot:
 
 @dataclass(frozen=True)
 class Observed:
-    """windows: the guest shows itself on the screen only; shutdown: seconds from the power button to off,
-    None when it was not pressed or did nothing; second: how the second boot ended, None for none."""
+    """windows: the guest shows itself on the screen only; pressed: the power button, after how many seconds,
+    None when it was not; shutdown: seconds from there to off, None when it did nothing; second: how the
+    second boot ended, None for none."""
 
     instance: Instance
     force_import: bool
     mode: str
     first: FirstBoot
     windows: bool = False
-    pressed: bool = False
+    pressed: float | None = None
     shutdown: float | None = None
     second: Ending | None = None
     second_watch: Watch | None = None

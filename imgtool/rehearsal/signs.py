@@ -365,7 +365,9 @@ MILESTONES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     ("login", re.compile(r"^(\S+) login: *$")),
 )
+# A login prompt that the kernel, or cloud-init's last word, was written behind before anybody saw it wait.
+TALKED_OVER = re.compile(r"^(\S+) login: *\[ *\d+\.\d+\]")
 MENU = re.compile(
     r"(?:Use|Press) the .* keys to (?:select|change)|The highlighted entry|GNU GRUB +version|Boot Menu"
 )
-COUNTING = re.compile(r"executed automatically in|Automatic boot in")
+GOES_ON = re.compile(r"executed automatically in|Automatic boot in|Loading Linux|Loading initial ramdisk")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from imgtool.rehearsal.screens import LOGON
 from imgtool.rehearsal.sign import Sign
-from imgtool.rehearsal.signs import COUNTING, MENU, MILESTONES, SIGNS
+from imgtool.rehearsal.signs import GOES_ON, MENU, MILESTONES, SIGNS, TALKED_OVER
 
 ORDER = tuple(name for name, _ in MILESTONES)
 _ANY = re.compile("|".join(f"(?:{it.pattern.pattern})" for it in SIGNS if it.where != "firmware"))
@@ -67,6 +67,11 @@ class Watch:
             if MILESTONES[0][1].search(line):
                 self.reached.setdefault("firmware", Seen(age, line))
 
+    def restart(self) -> None:
+        """The machine was reset: it asks for no login any more."""
+        self.reached.pop("login", None)
+        self.login_host, self.logon, self.menu = "", None, None
+
     @property
     def furthest(self) -> str:
         """The last stage that was reached, "" for none."""
@@ -85,14 +90,17 @@ class Watch:
                 self.told.append(line[len(self.mark) :].strip())
             return
         for name, pattern in MILESTONES:
-            if name in self.reached or (name == "login") != waiting:
+            if name in self.reached:
                 continue
-            found = pattern.search(line)
+            if name == "login":
+                found = pattern.search(line) if waiting else TALKED_OVER.search(line)
+            else:
+                found = None if waiting else pattern.search(line)
             if found and not (name == "root" and ("Initramfs" in line or "dracut" in line)):
                 self.reached[name] = Seen(age, line.strip(), next(filter(None, found.groups()), ""))
                 if name == "login":
                     self.login_host = found.group(1)
-        if COUNTING.search(line):
+        if GOES_ON.search(line):
             self.menu = None
         elif MENU.search(line) and self.menu is None:
             self.menu = age

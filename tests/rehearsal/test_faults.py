@@ -80,6 +80,7 @@ def failures(report: dict[str, Any]) -> list[str]:
         ("never", "disk.partition-table", "Nothing more comes"),
         ("reboots", "rehearsal.loader", "restarts over and over"),
         ("powers-off", "rehearsal.loader", "powered itself off"),
+        ("leaves", "rehearsal.login", "powered itself off"),
         ("floods", "rehearsal.loader", "had still not come this far"),
         ("menu", "linux.bootloader", "waits for a person"),
         ("password", "linux.bootloader", "user name and password"),

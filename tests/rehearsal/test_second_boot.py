@@ -31,7 +31,7 @@ def second_boot(instance: Instance, first: str, second: str, kind: str = "up") -
         False,
         "bios",
         FirstBoot(asked_as(first), Ending("up", 40.0), report, True, None, False, False, False, ()),
-        pressed=True,
+        pressed=60.0,
         shutdown=5.0,
         second=Ending(kind, 40.0),  # type: ignore[arg-type]
         second_watch=asked_as(second),

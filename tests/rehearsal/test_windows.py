@@ -46,7 +46,7 @@ def found(
     second_watch = Watch("mark ")
     second_watch.screen([LOGON.line], 40.0)
     second = Ending("screen", 45.0)
-    seen = Observed(instance, False, "bios", first, True, True, shutdown, second, second_watch)
+    seen = Observed(instance, False, "bios", first, True, 60.0, shutdown, second, second_watch)
     return {it.id: it for it in findings_of(seen, {}, {it.id: it for it in statics})}
 
 
