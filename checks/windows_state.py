@@ -171,7 +171,6 @@ def cdrom(image: Image) -> Iterator[Outcome]:
     from imgtool.guest.windows.class_filters import CDROM_CLASS as FILTERED
     from imgtool.guest.windows.class_filters import cannot_load, clear_filters, read_class_filters
     from imgtool.guest.windows.commands import at_prompt, start_service
-    from imgtool.guest.windows.services import DISABLED
 
     guest = image.windows
     service = guest.services.get("cdrom")
@@ -183,7 +182,7 @@ def cdrom(image: Image) -> Iterator[Outcome]:
             remedy=at_prompt(CREATE_CDROM),
         )
         return
-    if service.start is None or DISABLED in (service.start, service.overridden):
+    if service.disabled:
         yield broken(
             Text("The CD-ROM driver is disabled.", "CD-ROM 驱动已被禁用。"),
             service.proof,

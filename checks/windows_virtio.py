@@ -265,7 +265,6 @@ def network(image: Image) -> Iterator[Outcome]:
     to install the driver from virtio-win's disk.
     """
     from imgtool.guest.windows.known_drivers import DRIVERS
-    from imgtool.guest.windows.services import DISABLED
 
     guest = image.windows
     for name in image.profile.windows.network:
@@ -296,10 +295,14 @@ def network(image: Image) -> Iterator[Outcome]:
             )
             return
         faults = list(file_faults(guest, driver, service.file or driver.file))
-        if DISABLED in (service.start, service.overridden):
-            faults.append(
-                Fault("start", Text(f"{name} is disabled.", f"{name} 已被禁用。"), (service.proof,))
-            )
+        if service.disabled:
+            why = Text(f"{name} is disabled.", f"{name} 已被禁用。")
+            if service.start is None:
+                why = Text(
+                    f"{name} has no Start value: Windows takes it for disabled.",
+                    f"{name} 没有 Start 值：Windows 视其为已禁用。",
+                )
+            faults.append(Fault("start", why, (service.proof,)))
         if not inf:
             message = Text(
                 f"The INF of {name} is gone: Windows can't install it for the platform's device.",

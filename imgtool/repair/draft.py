@@ -81,14 +81,13 @@ class DraftTree(Tree):
 
 
 class Draft:
-    """What fixes write to. mending: the id of the rule that is being mended; asked: the person named it."""
+    """What fixes write to. mending: the id of the rule that is being mended."""
 
     def __init__(self, root: Root) -> None:
         self.root = root
         self.tree = DraftTree(root.tree)
         self.steps: list[Step] = []
         self.mending = ""
-        self.asked = False
         self.left: dict[str, Text] = {}
         self._grown: dict[str, int] = {}
 
@@ -211,30 +210,32 @@ class Draft:
         self, hive: str, key: str, name: str, value: RegistryValue, why: Text | None = None
     ) -> None:
         """Note a value that is to be set. The draft's hive does not show it."""
-        real = self._clean_hive(hive)
+        real = self._written_out(hive)
         self._note(Registry(real, key, name, value, mends=self.mending, why=why))
 
     def registry_delete(self, hive: str, key: str, name: str | None = None, why: Text | None = None) -> None:
         """Note a value, or with name None a key, that is to go. The draft's hive does not show it."""
-        real = self._clean_hive(hive)
+        real = self._written_out(hive)
         self._note(Registry(real, key, name, None, mends=self.mending, why=why))
 
-    def _clean_hive(self, hive: str) -> str:
-        """The hive's path without links. Raises CannotMend for one that Windows had not written out.
+    def _written_out(self, hive: str) -> str:
+        """The hive's path without links. One that Windows had not written out gets what its logs hold first.
 
-        Changing it makes it whole, and Windows then drops its logs with what they hold (up to an hour of
-        changes): only where the person named the rule.
+        Whoever changes such a hive makes it whole, and Windows then drops its logs with up to an hour of
+        changes. Raises CannotRead where they can't be read.
         """
-        with self.tree.open(hive) as file:
-            head = file.read(12)
-        if head[4:8] != head[8:12] and not self.asked:
-            raise CannotMend(
-                Text(
-                    en=f"{hive} was not written out when the image was made; changing it would lose what its "
-                    "logs hold. Shut the source down and export it again, or name this rule with --only.",
-                    zh=f"制作镜像时 {hive} 尚未完整写入，修改会丢失其日志中的更改。"
-                    "请将源机器正常关机后重新导出，或用 --only 指定此规则。",
-                )
+        from imgtool.guest.windows.registry import open_hive
+
+        found = open_hive(self.tree, hive)
+        if found.replayed is not None:
+            self.replace(
+                hive,
+                found.written_out(),
+                why=Text(
+                    "Windows was writing this hive when the image was made: what its logs hold goes into it"
+                    " first.",
+                    "制作镜像时 Windows 正在写入此配置单元：先将其日志中的更改写入。",
+                ),
             )
         return self.tree.realpath(hive)
 

@@ -176,7 +176,7 @@ def _mend(
 ) -> Text | None:
     """Let a fix note its steps; why it could not."""
     restore = draft.saved()
-    draft.mending, draft.asked = fix.rule, asked
+    draft.mending = fix.rule
     own = tuple(it for it in findings if it.id == fix.rule and it.status in BROKEN)
     try:
         fix.mend(Work(image, draft, own, wishes, asked))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from imgtool.report.phrases import size
 from imgtool.report.text import WIDEST, Line, line
 from imgtool.report.visible import cells, one_line, wrapped
+from imgtool.report.windows_facts import NOT_INSTALLED, spaced, volume_name, windows_values
 from imgtool.text import Language, Text
 
 _NAMES: Mapping[str, Text] = {
@@ -34,8 +34,18 @@ _NAMES: Mapping[str, Text] = {
     "boot_entry": Text("Boot entry", "启动条目"),
     "drive_letters": Text("Drive letters", "盘符"),
     "virtio": Text("virtio drivers", "virtio 驱动"),
+    "boot_drivers": Text("Boot drivers", "启动驱动"),
+    "network_drivers": Text("Network drivers", "网卡驱动"),
     "cloudbase_init": Text("cloudbase-init", "cloudbase-init"),
     "remote_desktop": Text("Remote Desktop", "远程桌面"),
+    "firewall": Text("Firewall", "防火墙"),
+    "hibernation": Text("Hibernation", "休眠"),
+    "page_file": Text("Page file", "页面文件"),
+    "pending": Text("Pending", "待处理"),
+    "registry": Text("Registry", "注册表"),
+    "bitlocker": Text("BitLocker", "BitLocker"),
+    "san_policy": Text("New disks", "新磁盘策略"),
+    "product_key": Text("Product key", "产品密钥"),
     "services": Text("Services", "服务"),
     "programs": Text("Programs", "已安装程序"),
     "updates": Text("Updates", "已安装更新"),
@@ -46,10 +56,7 @@ _NAMES: Mapping[str, Text] = {
     "partitions": Text("Partitions", "分区"),
     "volumes": Text("Volumes", "卷"),
 }
-SHOWN_UPDATES = 12
-_NOT_INSTALLED = Text("not installed", "未安装")
 _NO_TABLE = Text("none", "无")
-_OTHER_DISK = Text("another disk", "其他磁盘")
 
 
 def layout(
@@ -80,18 +87,18 @@ def _values(facts: Mapping[str, Any], language: Language) -> Iterator[tuple[str,
     features = facts.get("features") or []
     yield (
         "format",
-        _spaced(facts["format"], facts.get("variant"), f"({', '.join(features)})" if features else ""),
+        spaced(facts["format"], facts.get("variant"), f"({', '.join(features)})" if features else ""),
     )
     yield "virtual_size", "" if virtual is None else f"{size(virtual)} ({virtual} B)"
     yield "actual_size", "" if actual is None else f"{size(actual)} ({actual} B)"
     yield "snapshots", ", ".join(facts.get("snapshots") or ())
     yield "partition_table", _NO_TABLE.say(language) if table == "none" else (table or "").upper()
     yield "boot_mode", "" if facts["boot_mode"] == "unknown" else facts["boot_mode"].upper()
-    yield "system", system.get("pretty_name") or _spaced(system["distro"], system["version"])
-    yield "import_os", _spaced(system["import_os_type"], system["import_os_version"])
+    yield "system", system.get("pretty_name") or spaced(system["distro"], system["version"])
+    yield "import_os", spaced(system["import_os_type"], system["import_os_version"])
     yield "arch", system["arch"] or ""
     windows = facts.get("windows") or {}
-    yield "root", _volume_name(linux.get("root") or windows.get("root") or "", language)
+    yield "root", volume_name(linux.get("root") or windows.get("root") or "", language)
     yield "hostname", linux.get("hostname") or windows.get("hostname") or ""
     yield "boot_loader", linux.get("boot_loader") or ""
     yield "default_kernel", linux.get("default_kernel") or ""
@@ -100,68 +107,10 @@ def _values(facts: Mapping[str, Any], language: Language) -> Iterator[tuple[str,
     cloud_init = linux.get("cloud_init")
     if cloud_init:
         sources = ", ".join(cloud_init["datasources"])
-        found = _spaced(cloud_init["version"], f"({sources})" if sources else "")
-        yield "cloud_init", found if cloud_init["installed"] else _NOT_INSTALLED.say(language)
-    yield from _windows(facts.get("windows") or {}, language)
-    yield "mounts", ", ".join(_spaced(it["mount_point"], it["spec"]) for it in linux.get("fstab") or ())
-
-
-def _windows(windows: Mapping[str, Any], language: Language) -> Iterator[tuple[str, str]]:
-    if not windows:
-        return
-    number = windows.get("control_set")
-    yield "build", _spaced(windows.get("build"), windows.get("edition"), windows.get("installation"))
-    yield "control_set", "" if number is None else f"ControlSet{number:03}"
-    yield "domain", windows.get("domain") or ""
-    yield "language", windows.get("language") or ""
-    yield "time_zone", _spaced(windows.get("time_zone"), "(RTC: UTC)" if windows.get("rtc_utc") else "")
-    boot = windows.get("boot") or {}
-    yield "boot_entry", _spaced(boot.get("loader"), f"({boot['device']})" if boot.get("device") else "")
-    yield "drive_letters", ", ".join(_letter(it, language) for it in windows.get("drive_letters") or ())
-    drivers = [it for it in windows.get("virtio") or () if it["start"]]
-    yield (
-        "virtio",
-        ", ".join(f"{it['name']} ({it['start']})" for it in drivers) or _NOT_INSTALLED.say(language),
-    )
-    init = windows.get("cloudbase_init") or {}
-    if init:
-        said = _spaced(init["version"], init["start"], init["account"])
-        yield "cloudbase_init", said if init["installed"] else _NOT_INSTALLED.say(language)
-    rdp = windows.get("remote_desktop") or {}
-    yield "remote_desktop", f"{'+' if rdp['enabled'] else '-'} {rdp['port']}" if rdp else ""
-    services = windows.get("services") or ()
-    running = sum(1 for it in services if it["start"] in ("boot", "system", "auto"))
-    yield "services", f"{len(services)} ({running} boot/system/auto)" if services else ""
-    yield "programs", ", ".join(_program(it) for it in windows.get("programs") or ())
-    updates = windows.get("updates") or ()
-    older = f"{len(updates) - SHOWN_UPDATES} + " if len(updates) > SHOWN_UPDATES else ""
-    yield "updates", older + ", ".join(updates[-SHOWN_UPDATES:])
-
-
-def _letter(row: Mapping[str, Any], language: Language) -> str:
-    """What a drive letter stands for: a partition of this disk, of another, or a drive."""
-    if row["partition"] is not None:
-        return f"{row['letter']}: {_volume_name('partition {partition}'.format(**row), language)}"
-    if row["kind"] in ("mbr", "gpt"):
-        where = _OTHER_DISK.say(language)
-        return f"{row['letter']}: {where} ({row['disk_signature'] or row['partition_guid']})"
-    device = (row["path"] or "").removeprefix("\\??\\").removeprefix("_??_").split("{")[0]
-    return f"{row['letter']}: {device.split('#')[0] + ' ' + device.split('#')[1] if '#' in device else '?'}"
-
-
-def _volume_name(name: str, language: Language) -> str:
-    """The name of a volume: "partition 2", or in Chinese."""
-    return re.sub(r"\bpartition (\d+)", r"分区 \1", name) if language == "zh" else name
-
-
-def _program(row: Mapping[str, Any]) -> str:
-    """Name and version; many names have the version already."""
-    name, version = row["name"], row["version"] or ""
-    return name if version in name.split() else _spaced(name, version)
-
-
-def _spaced(*words: str | None) -> str:
-    return " ".join(word for word in words if word)
+        found = spaced(cloud_init["version"], f"({sources})" if sources else "")
+        yield "cloud_init", found if cloud_init["installed"] else NOT_INSTALLED.say(language)
+    yield from windows_values(facts.get("windows") or {}, language)
+    yield "mounts", ", ".join(spaced(it["mount_point"], it["spec"]) for it in linux.get("fstab") or ())
 
 
 def _value(name: str, value: str, indent: int, width: int) -> Iterator[Line]:

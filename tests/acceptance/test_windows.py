@@ -75,6 +75,17 @@ def test_inspect_tells_the_release_and_its_control_set(name: str, image: ImageBy
     assert len(windows["services"]) > 400
     assert {"7-Zip 19.00", "Contoso 业务组件 7"} <= {it["name"] for it in windows["programs"]}
     assert len(windows["updates"]) >= 160
+    assert {it["profile"]: it["enabled"] for it in windows["firewall"]} == dict.fromkeys(
+        ("Domain", "Private", "Public"), True
+    )
+    drivers = {(it["role"], it["name"]): it["devices"] for it in windows["drivers"]}
+    assert [it[:21] for it in drivers["boot", "viostor"]] == [
+        "PCI\\VEN_1AF4&DEV_1001",
+        "PCI\\VEN_1AF4&DEV_1042",
+    ]
+    assert [it[:21] for it in drivers["network", "netkvm"]] == ["PCI\\VEN_1AF4&DEV_1000"]
+    assert len(drivers["boot", "intelide"]) == 64
+    assert ("network", "vmxnet3ndis6") not in drivers, "its service is gone"
     bound = {it["name"]: it["bindings"] for it in windows["virtio"]}
     assert [it[:17] for it in bound["viostor"]] == ["VEN_1AF4&DEV_1001", "VEN_1AF4&DEV_1042"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.windows import driver_faults, software
 from fixtures.windows.disk import Windows
-from fixtures.windows.hive import dword
+from fixtures.windows.hive import dword, sz
 from fixtures.windows.program import program
 from imgtool.guest.windows.commands import for_cmd
 from tests.checks.windows_guest import first, image, judge, levels, lines, remedy
@@ -94,6 +94,19 @@ def test_the_network_driver_is_staged_for_plug_and_play() -> None:
     assert lines(NETWORK, old) == ["pnputil -i -a D:\\NetKVM\\2k12R2\\amd64\\netkvm.inf"]
     disabled = image("2016", driver_faults.netkvm_disabled)
     assert lines(NETWORK, disabled) == ["sc.exe config netkvm start= demand"]
+
+
+@pytest.mark.parametrize("start", [None, sz("3")])
+def test_a_network_driver_that_does_not_say_when_it_starts_is_taken_for_disabled(start: str | None) -> None:
+    def change(made: Windows) -> None:
+        made.service("netkvm").pop("Start")
+        if start is not None:
+            made.service("netkvm")["Start"] = start  # no number, which is as good as none
+
+    given = image("2016", change)
+    assert levels(NETWORK, given) == ["error"]
+    assert "no Start value" in first(NETWORK, given).message.en
+    assert lines(NETWORK, given) == ["sc.exe config netkvm start= demand"]
 
 
 def updates(*packages: tuple[str, int]) -> object:

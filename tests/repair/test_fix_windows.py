@@ -43,6 +43,7 @@ OTHER = (
     cloudbase_faults.config_with_mark,
     cloudbase_faults.done_for_all,
     state_faults.left_over_filter,
+    state_faults.dirty_hive,
 )
 OLD = (
     driver_faults.viostor_disabled,
@@ -135,19 +136,6 @@ def test_without_the_driver_disk_the_plan_says_what_to_give(folder: Path) -> Non
     targets = [step.target for step in plan.steps if step.mends == "windows.cloudbase-init.installed"]
     assert any("/imgtool/CloudbaseInitSetup.msi" in it for it in targets)
     assert any("imgtool-first-boot" in it and "Start = 2" in it for it in targets)
-    path.unlink()
-
-
-@pytest.mark.slow
-def test_a_hive_that_was_not_written_out_is_changed_only_where_its_rule_is_named(folder: Path) -> None:
-    path = faulty(folder / "dirty.raw", "2012r2", (state_faults.dirty_hive, driver_faults.viostor_by_demand))
-    plan = planned(path)
-    assert plan.steps == ()
-    reasons = {it.finding.id: it.why.en for it in plan.unmended}
-    assert "logs" in reasons["windows.virtio.storage"]
-    with Image(path, load_profile("tce")) as image:
-        named = make_plan(image, discover(), chosen=["windows.virtio.storage"])
-    assert {step.mends for step in named.steps} == {"windows.virtio.storage"}
     path.unlink()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from imgtool.guest.windows.services import DISABLED
 from imgtool.records import dataclass
 from imgtool.text import Text
 
@@ -63,9 +62,9 @@ def read_class_filters(guest: WindowsGuest, only: Iterable[str] | None = None) -
 
 
 def cannot_load(guest: WindowsGuest, driver: str) -> bool:
-    """Whether Windows can't load a driver: it has no service, or a disabled one."""
+    """Whether Windows can't load a driver: it has no service, or one that never starts."""
     service = guest.services.get(driver.lower())
-    return service is None or DISABLED in (service.start, service.overridden)
+    return service is None or service.disabled
 
 
 def without(filters: ClassFilters, drivers: Iterable[str]) -> str | None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from imgtool.guest.windows.known_drivers import VENDOR, DatabaseKind, VirtioDriver
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.guest.windows.registry import Key
 
@@ -75,57 +77,68 @@ def _matches(hardware_id: str, driver: VirtioDriver) -> bool:
 
 def read_device_database(guest: WindowsGuest) -> DeviceDatabase:
     """Raises GuestReadFailed where a part of it is damaged."""
-    database = guest.system.key("DriverDatabase")
-    if database is None:
-        return DeviceDatabase("CriticalDeviceDatabase", tuple(_critical(guest.control_set)))
-    found = list(_bindings(database, "SYSTEM\\DriverDatabase", boot=True))
-    if guest.drivers is not None:
-        later = guest.drivers.key("DriverDatabase")
-        if later is not None:
-            found += _bindings(later, "DRIVERS\\DriverDatabase", boot=False)
+    found = list(read_boot_bindings(guest, _of_virtio))
+    if guest.system.key("DriverDatabase") is None:
+        return DeviceDatabase("CriticalDeviceDatabase", tuple(found))
+    later = guest.drivers.key("DriverDatabase") if guest.drivers is not None else None
+    if later is not None:
+        found += _DriverDatabase(later, "DRIVERS", boot=False).bindings(_of_virtio)
     return DeviceDatabase("DriverDatabase", tuple(found))
 
 
-def _critical(control_set: Key) -> list[Binding]:
+def read_boot_bindings(guest: WindowsGuest, wanted: Callable[[str], bool]) -> Iterator[Binding]:
+    """What Windows reads at boot of PCI devices. wanted: by hardware id. Raises GuestReadFailed."""
+    database = guest.system.key("DriverDatabase")
+    if database is not None:
+        return _DriverDatabase(database, "SYSTEM", boot=True).bindings(wanted)
+    return _critical(guest.control_set, wanted)
+
+
+def _critical(control_set: Key, wanted: Callable[[str], bool]) -> Iterator[Binding]:
     top = control_set.key(CRITICAL)
-    found = []
     for key in top.keys() if top is not None else ():
         bus, _, rest = key.name.partition("#")
-        if bus.lower() == "pci" and _of_virtio(rest):
+        if bus.lower() == "pci" and wanted(rest):
             where = f"SYSTEM\\{key.path}"
-            found.append(Binding(rest.upper().replace("#", "\\"), key.text("Service") or "", "", where, True))
-    return found
+            yield Binding(rest.upper().replace("#", "\\"), key.text("Service") or "", "", where, True)
 
 
-def _bindings(database: Key, name: str, *, boot: bool) -> list[Binding]:
-    ids = database.key(DEVICE_IDS)
-    found: list[Binding] = []
-    for key in ids.keys() if ids is not None else ():
-        if not _of_virtio(key.name):
-            continue
-        where = f"{name}\\{DEVICE_IDS}\\{key.name}"
-        for inf in key.values():
-            if inf:
-                found.append(Binding(key.name.upper(), _service(database, inf, key.name), inf, where, boot))
-    return found
+class _DriverDatabase:
+    """Follows each INF once: many devices have the same one."""
 
+    def __init__(self, top: Key, hive: str, *, boot: bool) -> None:
+        self._top, self._name, self._boot = top, f"{hive}\\DriverDatabase", boot
+        self._packages: dict[str, Key | None] = {}
+        self._descriptors: dict[str, Key | None] = {}
 
-def _service(database: Key, inf: str, hardware_id: str) -> str:
-    """From an INF to the service of its active package's configuration for this id; "" where that leads to
-    none."""
-    file = database.key(f"DriverInfFiles\\{inf}")
-    if file is None:
-        return ""
-    active = file.text("Active") or next(iter(file.texts("") or ()), "")
-    package = database.key(f"DriverPackages\\{active}") if active else None
-    if package is None:
-        return ""
-    descriptor = package.key(f"Descriptors\\PCI\\{hardware_id}")
-    if descriptor is None:
-        return ""
-    name = descriptor.text("Configuration") or ""
-    configuration = package.key(f"Configurations\\{name}") if name else None
-    return (configuration.text("Service") or "") if configuration is not None else ""
+    def bindings(self, wanted: Callable[[str], bool]) -> Iterator[Binding]:
+        ids = self._top.key(DEVICE_IDS)
+        for key in ids.keys() if ids is not None else ():
+            if not wanted(key.name):
+                continue
+            where = f"{self._name}\\{DEVICE_IDS}\\{key.name}"
+            for inf in key.values():
+                if inf:
+                    yield Binding(key.name.upper(), self._service(inf, key.name), inf, where, self._boot)
+
+    def _service(self, inf: str, hardware_id: str) -> str:
+        """From an INF to the service of its active package's configuration for this id; "" where that leads
+        to none."""
+        if inf not in self._packages:
+            package = self._packages[inf] = self._active_package(inf)
+            self._descriptors[inf] = package.key("Descriptors\\PCI") if package is not None else None
+        package, descriptors = self._packages[inf], self._descriptors[inf]
+        descriptor = descriptors.key(hardware_id) if descriptors is not None else None
+        name = (descriptor.text("Configuration") or "") if descriptor is not None else ""
+        configuration = package.key(f"Configurations\\{name}") if package is not None and name else None
+        return (configuration.text("Service") or "") if configuration is not None else ""
+
+    def _active_package(self, inf: str) -> Key | None:
+        file = self._top.key(f"DriverInfFiles\\{inf}")
+        if file is None:
+            return None
+        active = file.text("Active") or next(iter(file.texts("") or ()), "")
+        return self._top.key(f"DriverPackages\\{active}") if active else None
 
 
 def _of_virtio(hardware_id: str) -> bool:

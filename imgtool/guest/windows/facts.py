@@ -55,9 +55,11 @@ def windows_facts(guest: WindowsGuest, unread: Unread) -> Facts:
         "dirty_hives": list(unread.ask("dirty_hives", lambda: guest.dirty_hives) or ()),
         "boot": unread.ask("boot", lambda: _boot(guest)),
         "remote_desktop": unread.ask("remote_desktop", lambda: _remote_desktop(guest)),
+        "firewall": unread.ask("firewall", lambda: _firewall(guest)) or [],
         "pending": unread.ask("pending", lambda: _pending(guest)),
         "cloudbase_init": unread.ask("cloudbase_init", lambda: _cloudbase_init(guest)),
         "virtio": unread.ask("virtio", lambda: _virtio(guest)),
+        "drivers": unread.ask("drivers", lambda: _drivers(guest)) or [],
         "services": unread.ask("services", lambda: _services(guest)) or [],
         "programs": [
             {"name": it.name, "version": it.version or None, "publisher": it.publisher or None}
@@ -134,6 +136,13 @@ def _remote_desktop(guest: WindowsGuest) -> Facts:
     }
 
 
+def _firewall(guest: WindowsGuest) -> list[Facts]:
+    return [
+        {"profile": it.name, "enabled": it.verdict != "off", "remote_desktop": it.verdict}
+        for it in read_remote_desktop(guest).profiles
+    ]
+
+
 def _pending(guest: WindowsGuest) -> Facts:
     found = settings.read_pending(guest)
     return {
@@ -172,13 +181,28 @@ def _virtio(guest: WindowsGuest) -> list[Facts]:
     return rows
 
 
+def _drivers(guest: WindowsGuest) -> list[Facts]:
+    from imgtool.guest.windows.bound_drivers import read_bound_drivers
+
+    return [
+        {
+            "name": it.service.name,
+            "role": it.role,
+            "start": it.service.start_word if it.service.effective_start is not None else None,
+            "file": it.service.file,
+            "devices": list(it.devices),
+        }
+        for it in read_bound_drivers(guest)
+    ]
+
+
 def _services(guest: WindowsGuest) -> list[Facts]:
     return [
         {
             "name": it.name,
             "kind": it.kind,
             "start": it.start_word if it.effective_start is not None else None,
-            "account": it.account or None,
+            "account": it.account or (None if it.is_driver else "LocalSystem"),
             "path": it.image_path or None,
         }
         for it in guest.services.values()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
-from imgtool.guest.windows.services import DISABLED
 from imgtool.records import dataclass
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def read_profiles(guest: WindowsGuest, port: int) -> tuple[ProfileState, ...]:
     own = guest.control_set.key(FIREWALL)
     policy = guest.software.key(FIREWALL_POLICY)
     engine = guest.services.get("mpssvc")
-    if engine is not None and DISABLED in (engine.start, engine.overridden):
+    if engine is not None and engine.disabled:
         return tuple(ProfileState(name, "off") for name in PROFILES.values())
     rules = [*_rules(policy, port, by_policy=True), *_rules(own, port, by_policy=False)]
     return tuple(_state(own, policy, key, rules) for key in PROFILES)

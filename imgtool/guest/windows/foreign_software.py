@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from imgtool.guest.windows.services import DISABLED
-
 if TYPE_CHECKING:
     from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.guest.windows.programs import Program
@@ -198,7 +196,7 @@ def find_foreign(guest: WindowsGuest) -> tuple[Found, ...]:
         services = tuple(
             service
             for name in each.services
-            if (service := guest.services.get(name)) is not None and not _disabled(service)
+            if (service := guest.services.get(name)) is not None and not service.disabled
         )
         programs = tuple(it for it in guest.programs if it.name.lower().startswith(each.programs or ("\0",)))
         tasks = tuple(it for it in each.tasks if _is_enabled(guest, f"{TASKS}/{it}"))
@@ -208,10 +206,6 @@ def find_foreign(guest: WindowsGuest) -> tuple[Found, ...]:
             proofs += [f"{TASKS}/{it}" for it in tasks]
             found.append(Found(each, tuple(proofs[:MOST_PROOFS]), programs[:MOST_PROOFS], services, tasks))
     return tuple(found)
-
-
-def _disabled(service: Service) -> bool:
-    return DISABLED in (service.start, service.overridden)
 
 
 def _is_enabled(guest: WindowsGuest, path: str) -> bool:

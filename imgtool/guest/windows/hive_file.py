@@ -21,6 +21,8 @@ from imgtool.text import Text
 
 LARGEST_HIVE = 2 << 30
 """Bytes: Windows itself takes no larger one."""
+LARGEST_WRITTEN = 256 << 20
+"""Bytes of a hive that is written out whole; those of a real system have about 100 MiB."""
 MOST_CELLS = 1_000_000
 """Cells that are read of one hive; two thousand services are some thirty thousand."""
 MOST_BYTES = 64 << 20
@@ -135,6 +137,24 @@ class HiveFile:
             )
         if not 2 < self.minor < 7:
             raise self.damaged(f"its version is 1.{self.minor}", f"其版本为 1.{self.minor}")
+
+    def whole(self, sequence: int) -> bytes:
+        """The bytes of the hive with the sectors that were laid over it, and a base block that is right.
+
+        sequence: the number that both its sequence numbers become. Raises GuestReadFailed for a larger one
+        than LARGEST_WRITTEN.
+        """
+        if self._end > LARGEST_WRITTEN:
+            raise self.damaged(f"it has {self._end} bytes", f"大小为 {self._end} 字节")
+        data = bytearray(
+            b"".join(self._chunk(it).ljust(_CHUNK, b"\0") for it in range(-(-self._end // _CHUNK)))
+        )
+        del data[self._end :]
+        minor, bins = self.minor, self._end - BASE_BLOCK
+        written = int.from_bytes(data[12:20], "little")
+        _HEAD.pack_into(data, 0, b"regf", sequence, sequence, written, 1, minor, 0, 1, self.root, bins)
+        data[508:512] = checksum(bytes(data[:BASE_BLOCK_SECTOR])).to_bytes(4, "little")
+        return bytes(data)
 
     def first_bin_written(self) -> int:
         """The time in the first bin's header, a copy of the base block's; 0 where there is none."""

@@ -46,10 +46,12 @@ Sectors = dict[int, bytes]
 
 @dataclass(frozen=True)
 class Replayed:
-    """What of the logs was laid over the hive. logs: their names; sectors: how many of 512 bytes."""
+    """What of the logs was laid over the hive. logs: their names; sectors: how many of 512 bytes; sequence:
+    the number of the last change."""
 
     logs: tuple[str, ...]
     sectors: int
+    sequence: int
 
     @property
     def words(self) -> str:
@@ -104,7 +106,7 @@ def replay(hive: HiveFile, logs: Logs) -> Replayed | None:
         raise _cannot(hive, f"{names} does not begin as a log", f"{'、'.join(strange)} 的开头不是日志")
     if not base.sound:
         raise hive.damaged("the checksum of its base block is wrong", "其基本块的校验和错误")
-    return Replayed((), 0)
+    return Replayed((), 0, base.first)
 
 
 def _cannot(hive: HiveFile, en: str, zh: str) -> GuestReadFailed:
@@ -168,7 +170,7 @@ def _replay_entries(hive: HiveFile, logs: list[_Log]) -> Replayed:
             last, at, wanted = wanted, at + size, (wanted + 1) & _WORD
     if base is not None:
         hive.change(sectors, base)
-    return Replayed(tuple(used), len(sectors))
+    return Replayed(tuple(used), len(sectors), hive.base.first if last is None else last)
 
 
 def _later(one: int, other: int) -> bool:
@@ -247,7 +249,7 @@ def _replay_pages(hive: HiveFile, logs: list[_Log]) -> Replayed:
     fitting = [log for log in whole if log.base.written == written]
     if not fitting:
         if whole and hive.base.sound and all(log.base.written < written for log in whole):
-            return Replayed((), 0)  # of earlier writes, which are in the hive
+            return Replayed((), 0, hive.base.first)  # of earlier writes, which are in the hive
         raise _cannot(hive, "none is whole and of the hive's last write", "没有完整且属于最后一次写入的日志")
     if len(whole) > 1 and any(log.base.written > written for log in whole):
         raise _cannot(hive, "two logs claim to be the last", "两个日志都自称为最后一次写入")
@@ -270,4 +272,4 @@ def _replay_pages(hive: HiveFile, logs: list[_Log]) -> Replayed:
                 sectors[BASE_BLOCK // SECTOR + byte * 8 + bit] = data
                 at += SECTOR
     hive.change(sectors, replace(log.base, type=0))
-    return Replayed((log.name,), len(sectors))
+    return Replayed((log.name,), len(sectors), log.base.first)

@@ -87,6 +87,12 @@ class Hive:
         """Windows was writing it when the image was made."""
         return self.replayed is not None
 
+    def written_out(self) -> bytes:
+        """The hive as the next start of Windows writes it: what its logs hold is in it. Raises
+        GuestReadFailed."""
+        last = self.replayed.sequence if self.replayed is not None else self._file.base.first
+        return self._file.whole((last + 1) & 0xFFFFFFFF)
+
     def key(self, path: str) -> Key | None:
         """The key at a path such as `ControlSet001\\Services\\viostor`; None where there is none."""
         return self.root.key(path)
@@ -102,6 +108,7 @@ class Key:
         self.path = f"{above}\\{self.name}" if above else self.name
         self._within = within | {offset}
         self._values: dict[str, _Value] | None = None
+        self._listed: list[tuple[int, int | None]] | None = None
         self._unread: GuestReadFailed | None = None
 
     def _damaged(self, en: str, zh: str) -> GuestReadFailed:
@@ -154,9 +161,12 @@ class Key:
 
     def _subkeys(self) -> list[tuple[int, int | None]]:
         """Offset of each subkey, and the hash of its name where the list has hashes."""
+        if self._listed is None:
+            self._listed = self._read_subkeys() if self._node.subkeys else []
+        return self._listed
+
+    def _read_subkeys(self) -> list[tuple[int, int | None]]:
         node, hive = self._node, self._hive
-        if not node.subkeys:
-            return []
         if node.subkeys > MOST_KEYS:
             raise self._damaged(f"{node.subkeys} subkeys", f"有 {node.subkeys} 个子键")
         mark, count = _list_head(hive, node.list)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgtool.guest.windows.firewall import FIREWALL, ProfileState, read_profiles
-from imgtool.guest.windows.services import DISABLED
 from imgtool.records import dataclass
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def read_remote_desktop(guest: WindowsGuest) -> RemoteDesktop:
         denied_by_policy=bool(by_policy),
         port=port,
         network_level=bool(of_station("UserAuthentication")),
-        service_disabled=service is None or DISABLED in (service.start, service.overridden),
+        service_disabled=service is None or service.disabled,
         listener_off=of_station("fEnableWinStation") == 0,
         adapter=of_station("LanAdapter") or 0,
         profiles=profiles,

@@ -45,6 +45,12 @@ class Service:
         return self.start if self.overridden is None else self.overridden
 
     @property
+    def disabled(self) -> bool:
+        """Whether Windows never starts it. One without Start counts: neither the service manager nor Plug and
+        Play starts what does not say when."""
+        return self.start is None or DISABLED in (self.start, self.overridden)
+
+    @property
     def start_word(self) -> str:
         """The start in the words of `sc.exe`; the number where it has none."""
         return word_of(self.effective_start)

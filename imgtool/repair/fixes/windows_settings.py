@@ -70,7 +70,6 @@ def read_discs(work: Work) -> None:
     """The driver started by the system, no policy against it, no filter before it that can't be loaded."""
     from imgtool.guest.windows.class_filters import CDROM_CLASS as FILTERED
     from imgtool.guest.windows.class_filters import cannot_load, read_class_filters
-    from imgtool.guest.windows.services import DISABLED
 
     guest, draft = work.image.windows, work.draft
     service = guest.services.get("cdrom")
@@ -85,7 +84,7 @@ def read_discs(work: Work) -> None:
             "Group": sz("SCSI CDROM Class"),
         }.items():
             draft.registry_set(SYSTEM, key, name, value)
-    if service is None or service.start is None or DISABLED in (service.start, service.overridden):
+    if service is None or service.disabled:
         draft.registry_set(SYSTEM, key, "Start", dword(1))
         draft.registry_delete(SYSTEM, f"{key}\\StartOverride")
     for policy, name in cdrom_denials(guest):

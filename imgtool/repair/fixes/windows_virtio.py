@@ -41,7 +41,6 @@ def find_the_disk(work: Work) -> None:
 def find_the_network(work: Work) -> None:
     """netkvm there for Plug and Play, and not disabled."""
     from imgtool.guest.windows.known_drivers import DRIVERS
-    from imgtool.guest.windows.services import DISABLED
 
     guest = work.image.windows
     for name in work.image.profile.windows.network:
@@ -50,7 +49,7 @@ def find_the_network(work: Work) -> None:
         if service is None or _lacks_files(work, driver):
             copy_files(work, driver)
             start_by_plug_and_play(work, driver)
-        elif DISABLED in (service.start, service.overridden) or service.start is None:
+        elif service.disabled:
             work.draft.registry_set(SYSTEM, service_key(guest, name), "Start", dword(3))
             work.draft.registry_delete(SYSTEM, f"{service_key(guest, name)}\\StartOverride")
 

@@ -157,6 +157,37 @@ def test_a_hive_whose_base_block_is_torn_has_that_of_its_log(states: list[bytes]
         opened(broken)
 
 
+def test_a_hive_written_out_has_what_its_logs_held_and_is_whole_for_every_reader(
+    states: list[bytes],
+) -> None:
+    import pyregf
+
+    of_old = hive_log.log_of_pages(states[2], hive_log.changed_pages(states[0], states[2]))
+    of_new = hive_log.log_of_entries(states[0], 8, *entries(states)[:2])
+    broken = states[0][:40] + b"torn" + states[0][44:]
+    for primary, log in (
+        (hive_log.dirty(states[0]), of_old),
+        (hive_log.dirty(states[0]), of_new),
+        (broken, of_new),
+    ):
+        data = opened(primary, ("SYSTEM.LOG1", log)).written_out()
+        again = opened(data, ("SYSTEM.LOG1", log))
+        assert not again.dirty
+        assert services(again) == ["disk", "netkvm", "viostor"]
+        assert data[hive.PAGE :] == states[2][hive.PAGE :]
+        other = pyregf.file()
+        other.open_file_object(io.BytesIO(data))
+        key = other.get_key_by_path(f"\\{SERVICES}")
+        assert [it.name for it in key.sub_keys] == ["disk", "netkvm", "viostor"]
+        other.close()
+
+
+def test_a_hive_written_out_has_a_later_number_than_any_change_in_its_logs(states: list[bytes]) -> None:
+    log = hive_log.log_of_entries(states[0], 0xFFFFFFFE, *entries(states, 0xFFFFFFFE)[:2])
+    primary = hive_log.dirty(states[0], 0xFFFFFFFE, 0xFFFFFFFD)
+    assert struct.unpack_from("<II", opened(primary, ("SYSTEM.LOG1", log)).written_out(), 4) == (0, 0)
+
+
 def log_of_another_write(states: list[bytes]) -> bytes:
     pages = hive_log.changed_pages(states[0], states[2])
     return hive_log.log_of_pages(states[2], pages, written=hive.WRITTEN + 1)

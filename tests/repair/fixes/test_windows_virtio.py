@@ -95,3 +95,10 @@ def test_a_network_driver_that_is_disabled_either_way_starts_again(tmp_path: Pat
         made.system[f"{made.here}\\Services\\netkvm\\StartOverride"] = {"0": dword(3)}
     changed = planned(tmp_path / "disk.raw", made, "windows.virtio.network", Wishes())
     assert changed[f"{made.here}\\Services\\netkvm\\Start"] == 3
+
+
+def test_a_network_driver_without_a_start_gets_one(tmp_path: Path) -> None:
+    made = windows(RELEASES["2016"])
+    del made.service("netkvm")["Start"]
+    changed = planned(tmp_path / "disk.raw", made, "windows.virtio.network", Wishes())
+    assert changed[f"{made.here}\\Services\\netkvm\\Start"] == 3
