@@ -230,10 +230,14 @@ def _network(guest: LinuxGuest) -> Iterator[Outcome]:
 
 @if_known
 def _enable_network(guest: LinuxGuest, said: str) -> Text | None:
+    from imgtool.guest.cloud_init import UPGRADED
+
     if not said.startswith("/"):
         command = drop_argument(guest, said)
         return in_guest(command) if command else None
     path = said.split(":", maxsplit=1)[0]
+    if path == UPGRADED:
+        return in_guest(f"rm {path}")
     if path == MAIN or (guest.tree.text_if_there(path, 1 << 20) or "").count(":") > 4:
         return Text(f"Take `network:` out of {path}.", f"请从 {path} 中删除 `network:` 配置。")
     return in_guest(f"rm {path}")

@@ -18,7 +18,7 @@ from imgtool.guest.fstab_lines import (
     line_instead,
     line_of,
     mended_line,
-    of_other_disk,
+    of_other_disks,
     read_or_write,
     resolved,
     right_root_line,
@@ -241,7 +241,8 @@ def data_disk(image: Image) -> Iterator[Outcome]:
     Only the system disk is imported. A line such as `/dev/vdb1 /data ext4 defaults 0 0` makes systemd wait
     for a disk that a new instance does not have, and stop the boot in emergency mode (ref 13). With
     `nofail`, or not mounted at boot at all, the line does no harm until a disk of that name comes: a
-    warning. So does swap.
+    warning. So does swap. By UUID or label, too, such a line for what is not on this disk is a warning; one
+    that the boot waits for is an error of linux.fstab.
 
     Evidence: the line, with its number. Example: `/etc/fstab:4: /dev/vdb1 /data ext4 defaults 0 0`. The fix
     comments the line out.
@@ -250,8 +251,7 @@ def data_disk(image: Image) -> Iterator[Outcome]:
     if not guest.tree.exists(PATH):
         yield not_judged(Text("There is no /etc/fstab.", "没有 /etc/fstab。"))
         return
-    found = [entry for entry in guest.fstab if not entry.problems and of_other_disk(guest, entry)]
-    found = found[:MOST_FAULTS]
+    found = of_other_disks(guest)[:MOST_FAULTS]
     for entry in found:
         harmless = not entry.mandatory
         yield broken(

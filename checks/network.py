@@ -61,8 +61,10 @@ def network(image: Image) -> Iterator[Outcome]:
     address, or a rule that gives that card the name eth0 (70-persistent-net.rules), does not fit the new
     card, which then becomes eth1 and stays down; a file for ens192 or eno1 waits for an interface that is not
     there. Read are ifcfg files, netplan, ifupdown, NetworkManager's connections, wicked and systemd-networkd,
-    each where the boot starts it. Where cloud-init sets the network up, the guest needs no file of its own.
-    Names by slot (ens3) are told as information where nothing depends on them.
+    each where the boot starts it. Where cloud-init sets the network up, the guest needs no file of its own;
+    a `network:` in cloud-init's own settings, as installers leave it (50-curtin-networking.cfg), comes before
+    what the platform hands over, and is read as well. Names by slot (ens3) are told as information where
+    nothing depends on them.
 
     Evidence: the file and line. Example: `/etc/sysconfig/network-scripts/ifcfg-ens192: ens192, static
     192.168.1.5`. The fix is the file that this guest's system should have, or its removal.
@@ -78,6 +80,7 @@ def network(image: Image) -> Iterator[Outcome]:
     told = told_elsewhere(image, guest)
     faults = [
         *_interfaces(guest, [it for it in found.interfaces if it.path not in told], by_cloud_init),
+        *_interfaces(guest, of_cloud_init(guest) if by_cloud_init else [], by_cloud_init=False),
         *_renames(guest, told),
     ]
     if not faults and not by_cloud_init:
@@ -112,6 +115,16 @@ def by_cloud_init_at_boot(image: Image, guest: LinuxGuest) -> bool:
         return guest.cloud_init_starts and not guest.network_disabled
     except CannotRead:
         return True  # the rules on cloud-init say why
+
+
+def of_cloud_init(guest: LinuxGuest) -> list[Interface]:
+    """The interfaces of cloud-init's own settings, which come before the platform's."""
+    from imgtool.guest.cloud_network import read_cloud_network
+
+    try:
+        return read_cloud_network(guest.cloud_config)
+    except CannotRead:
+        return []  # the rules on cloud-init say why
 
 
 def told_elsewhere(image: Image, guest: LinuxGuest) -> frozenset[str]:
@@ -270,12 +283,33 @@ def _keep_names(guest: LinuxGuest) -> Text | None:
 
 def _mend(guest: LinuxGuest, interface: Interface, by_cloud_init: bool) -> Text | None:
     path = quoted(interface.path)
+    if interface.system == "cloud-init":
+        return _leave_to_platform(guest, interface.path)
     if by_cloud_init and interface.system != "ifupdown":
         return Text(
             f"cloud-init sets the network up; take the file away. In the guest, as root:\nrm {path}",
             f"网络由 cloud-init 配置，请删除该文件。在系统内以 root 执行：\nrm {path}",
         )
     return _dhcp(guest, interface)
+
+
+def _leave_to_platform(guest: LinuxGuest, path: str) -> Text:
+    if holds_network_alone(guest, path):
+        return in_guest(f"rm {quoted(path)}")
+    return Text(
+        f"Take `network:` and what is below it out of {path}: the platform hands the network over.",
+        f"请从 {path} 中删除 `network:` 及其下的内容：网络配置由平台下发。",
+    )
+
+
+def holds_network_alone(guest: LinuxGuest, path: str) -> bool:
+    """Whether a file of cloud-init's settings says nothing but `network:`."""
+    from imgtool.guest.cloud_config import NotYaml, parse_mapping
+
+    try:
+        return set(parse_mapping(guest.tree.text_if_there(path, 1 << 20) or "")[0]) == {"network"}
+    except NotYaml:
+        return False
 
 
 def _dhcp(guest: LinuxGuest, interface: Interface | None) -> Text | None:

@@ -124,7 +124,10 @@ def change_argument(guest: LinuxGuest, argument: str, instead: str = "") -> str:
     loader = guest.bootloader
     config = loader.config_path or ""
     source = re.sub(r":[0-9]+$", "", loader.default.source if loader.default else config)
-    expression = "s| *" + re.sub(r"([].*^$|\\[])", r"\\\1", argument) + f"|{instead and ' ' + instead}|"
+    word = re.sub(r"([].*^$|,\\[])", r"\\\1", argument)
+    expression = f"s| *{word}|{instead and ' ' + instead}|"
+    if "=" not in argument:  # "s" or "1" is a part of many others
+        expression = f"s,\\([ \"']\\){word}\\([ \"']\\|$\\),\\1{instead}\\2,"
     edit = "sed -i '" + expression.replace("'", "'\\''") + "' "
 
     def holding(*paths: str) -> str:

@@ -23,6 +23,7 @@ COREOS_ENTRIES = ("/usr/bin/coreos-cloudinit", "/usr/share/oem/bin/coreos-cloudi
 UNIT = "cloud-init-local.service"
 DISABLED_FILE = "/etc/cloud/cloud-init.disabled"
 ENABLED_FILE = "/etc/cloud/cloud-init.enabled"
+UPGRADED = "/var/lib/cloud/data/upgraded-network"
 _LIMIT = 1 << 20
 
 # The modules without which `cloud-init init --local` ends in an ImportError, since and until which version
@@ -228,13 +229,15 @@ def what_disables(tree: Tree, services: Services, arguments: str, config: CloudC
     return found
 
 
-def network_disabled(arguments: str, config: CloudConfig) -> str:
-    """What keeps cloud-init from configuring the network, "file:line: setting" or an argument; "" for
-    nothing.
+def network_disabled(tree: Tree, arguments: str, config: CloudConfig) -> str:
+    """What keeps cloud-init from configuring the network, "file:line: setting", a file or an argument; ""
+    for nothing.
 
-    (cloudinit/stages.py, _find_networking_config: the kernel command line comes before the system's
-    settings.)
+    (cloudinit/stages.py, _find_networking_config: a file that old packages' upgrades left, then the kernel
+    command line, then the system's settings.)
     """
+    if tree.exists(UPGRADED):
+        return UPGRADED
     spoken = [word for word in arguments.split() if word.startswith("network-config=")]
     if spoken:
         return spoken[-1] if spoken[-1] == "network-config=disabled" else ""

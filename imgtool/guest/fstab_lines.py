@@ -101,6 +101,25 @@ def of_other_disk(guest: LinuxGuest, entry: FstabEntry) -> bool:
     return entry.needs_device and name is not None and name.disk not in guest.own_disks
 
 
+def of_other_disks(guest: LinuxGuest) -> list[FstabEntry]:
+    """The lines for disks that are not imported: named as the kernel does, or so that the boot goes on
+    without the volume, which this disk does not hold for certain."""
+    return [
+        entry
+        for entry in guest.fstab
+        if not entry.problems and (of_other_disk(guest, entry) or _is_optional_elsewhere(guest, entry))
+    ]
+
+
+def _is_optional_elsewhere(guest: LinuxGuest, entry: FstabEntry) -> bool:
+    if not entry.needs_device or entry.mount_point == "/" or not (entry.nofail or not entry.at_boot):
+        return False
+    if by_passing_name(guest, entry) or NOT_STORAGE.fullmatch(entry.spec):
+        return False
+    absent = resolved(guest, entry) is None and not _in_broken_group(guest.disk, entry.spec)
+    return absent and not cannot_tell(guest, entry)
+
+
 def by_passing_name(guest: LinuxGuest, entry: FstabEntry) -> bool:
     """The line names this disk by the kernel's name for it, or any disk by where it is attached."""
     from imgtool.guest.devices import is_passing_link, kernel_name

@@ -110,7 +110,7 @@ class LinuxGuest:
         """What keeps cloud-init from configuring the network; "" for nothing."""
         from imgtool.guest.cloud_init import network_disabled
 
-        return network_disabled(self.kernel_arguments or "", self.cloud_config)
+        return network_disabled(self.tree, self.kernel_arguments or "", self.cloud_config)
 
     @fact
     def services(self) -> Services:

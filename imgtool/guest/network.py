@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from imgtool.guest.services import Services
     from imgtool.guest.tree import Tree
 
-System = Literal["ifcfg", "wicked", "ifupdown", "netplan", "networkmanager", "networkd"]
+System = Literal["ifcfg", "wicked", "ifupdown", "netplan", "networkmanager", "networkd", "cloud-init"]
 Method = Literal["dhcp", "static", "ipv6", "none"]
 
 MOST_FILES = 200

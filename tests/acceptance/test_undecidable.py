@@ -34,7 +34,7 @@ DAMAGE = {
     "/usr/lib": {"linux.distribution", "linux.architecture"},
     "/usr/bin": {"linux.cloud-init.installed", "linux.selinux"},
     "/etc/cloud": {"linux.cloud-init.enabled", "linux.cloud-init.datasource", "linux.cloud-init.modules"},
-    "/etc/systemd": {"linux.acpi", "linux.network", "linux.cloud-init.enabled"},
+    "/etc/systemd": {"linux.acpi", "linux.init", "linux.network", "linux.cloud-init.enabled"},
     "/etc/ssh": {"linux.sshd", "linux.identity"},
     "/var/lib": {"linux.cloud-init.cache", "linux.conflicting-software"},
     "/etc/fstab": {"linux.fstab", "linux.fstab.data-disk", "linux.fstab.device-names"},

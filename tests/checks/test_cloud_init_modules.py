@@ -90,6 +90,13 @@ def test_the_host_name_and_the_network_can_be_kept_from_it() -> None:
     assert levels(modules, cloud(arguments="ro network-config=disabled")) == ["warning"]
 
 
+def test_a_file_that_an_upgrade_left_keeps_the_network_from_it_whatever_is_configured() -> None:
+    left = {"/var/lib/cloud/data/upgraded-network": ""}
+    outcome = only(modules, cloud(more=left))
+    assert outcome.evidence == tuple(left)
+    assert remedy(outcome).endswith("rm /var/lib/cloud/data/upgraded-network")
+
+
 OFF = "network: {config: disabled}\n"
 
 

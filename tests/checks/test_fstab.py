@@ -70,8 +70,7 @@ def test_one_fault_is_one_rules_error(line: str, rule: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "UUID=1111 /srv ext4 nofail 0 2",
-        "UUID=1111 /srv ext4 noauto 0 2",
+        f"UUID={ROOT_UUID} /again ext4 noauto 0 0",
         "proc /proc proc defaults 0 0",
         "tmpfs /tmp tmpfs defaults 0 0",
         "/dev/cdrom /media/cdrom iso9660 ro 0 0",
@@ -99,6 +98,9 @@ def test_what_the_boot_does_not_wait_for_is_no_fault(line: str) -> None:
         (f"UUID={ROOT_UUID} / ext4 defaults 0 1", fstab),
         ("/dev/vdb1 /data ext4 defaults,nofail 0 0", data_disk),
         ("/dev/vdb1 /data ext4 noauto 0 0", data_disk),
+        ("UUID=1111 /srv ext4 nofail 0 2", data_disk),
+        ("LABEL=backup /srv ext4 noauto 0 2", data_disk),
+        ("/dev/mapper/data-srv /srv xfs x-systemd.automount 0 0", data_disk),
         ("/dev/vdb1 none swap sw 0 0", data_disk),
         ("/dev/sda2 none swap sw 0 0", device_names),
         ("/dev/sda1 /again ext4 nofail 0 0", device_names),
@@ -107,6 +109,12 @@ def test_what_the_boot_does_not_wait_for_is_no_fault(line: str) -> None:
 )
 def test_what_only_delays_or_may_go_wrong_later_is_a_warning(line: str, rule: Any) -> None:
     assert "warning" in levels(rule, table(GOOD + line + "\n"))
+
+
+def test_whether_a_line_without_need_is_of_another_disk_stays_open_behind_what_is_encrypted() -> None:
+    locked = volume(2, "crypto_LUKS", "2222")
+    volumes = (ROOT, locked)
+    assert levels(data_disk, table(GOOD + "UUID=1111 /srv ext4 nofail 0 2\n", volumes=volumes)) == ["kept"]
 
 
 def test_a_root_by_dev_sda1_gets_the_roots_own_uuid(tmp_path: Path) -> None:

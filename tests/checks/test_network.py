@@ -244,3 +244,56 @@ def test_what_is_not_brought_up_does_no_harm() -> None:
 )
 def test_an_address_of_the_loopback_interface_is_the_guests_own_affair(files: dict[str, Any]) -> None:
     assert levels(network, image(files)) == ["kept"]
+
+
+CURTIN = "/etc/cloud/cloud.cfg.d/50-curtin-networking.cfg"
+LEFT = {
+    "version 1, static": (
+        "network:\n  version: 1\n  config:\n  - type: physical\n    name: eth0\n    subnets:\n"
+        "    - {type: static, address: 192.168.1.5/24, gateway: 192.168.1.1}\n  - type: nameserver\n",
+        "static address 192.168.1.5",
+    ),
+    "version 1, by the card": (
+        "network:\n  version: 1\n  config:\n  - type: physical\n    name: eth0\n"
+        f"    mac_address: '{MAC.upper()}'\n    subnets:\n    - type: dhcp4\n",
+        f"bound to the hardware address {MAC}",
+    ),
+    "version 2, static": (plan("eth0", "addresses: [192.168.1.5/24]"), "static address 192.168.1.5"),
+    "version 2, by the card": (
+        plan("lan", f"dhcp4: true\n      match: {{macaddress: '{MAC}'}}"),
+        f"bound to the hardware address {MAC}",
+    ),
+    "version 2, another name": (plan("ens192", "dhcp4: true"), "ens192 is an interface that is not there"),
+    "named twice": (
+        f"network:\n  {plan('eth0', 'addresses: [192.168.1.5/24]')}".replace("\n", "\n  "),
+        "static address 192.168.1.5",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), LEFT.values(), ids=list(LEFT))
+def test_cloud_inits_own_network_settings_come_before_the_platforms(text: str, said: str) -> None:
+    outcome = only(network, image({**CLOUD_INIT, CURTIN: text}))
+    assert level(network, outcome) == "warning"
+    assert said in outcome.message.en
+    assert outcome.evidence[0].startswith(f"{CURTIN}:1: ")
+    assert remedy(outcome).endswith(f"rm {CURTIN}")
+
+
+def test_cloud_inits_network_settings_beside_others_are_taken_out_by_hand() -> None:
+    text = f"manage_etc_hosts: true\n{LEFT['version 2, static'][0]}"
+    outcome = only(network, image({**CLOUD_INIT, CURTIN: text}))
+    assert "Take `network:`" in remedy(outcome)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [plan("eth0", "dhcp4: true"), plan("any", 'dhcp4: true\n      match: {name: "e*"}'), "network: []\n"],
+)
+def test_cloud_inits_network_settings_that_ask_by_dhcp_are_right(text: str) -> None:
+    assert levels(network, image({**CLOUD_INIT, CURTIN: text})) == ["kept"]
+
+
+def test_cloud_inits_network_settings_do_nothing_where_it_does_not_set_the_network_up() -> None:
+    base, path, text = DHCP["netplan"]
+    assert levels(network, guest((base, path, text), {CURTIN: LEFT["version 2, static"][0]})) == ["kept"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from imgtool.checks import cloud_init_modules as rules
+from imgtool.guest.cloud_init import UPGRADED
 from imgtool.repair.kernel_arguments import replace_argument
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.text import Text
@@ -40,6 +41,10 @@ def _network(work: Work) -> None:
         replace_argument(work.guest, work.draft, said, "")
         return
     path = said.split(":", maxsplit=1)[0]
+    if path == UPGRADED:
+        if work.draft.tree.exists(path):  # linux.cloud-init.cache takes all of the folder away
+            work.draft.remove(path)
+        return
     left = _NETWORK.sub("", work.draft.text(path))
     if left == work.draft.text(path):
         raise CannotMend(

@@ -35,9 +35,7 @@ def change(work: Work, changed: dict[int, str | None]) -> None:
 @fix("linux.fstab.data-disk")
 def comment_out(work: Work) -> None:
     """The lines of other disks become comments."""
-    guest = work.guest
-    found = [entry for entry in guest.fstab if not entry.problems and lines.of_other_disk(guest, entry)]
-    change(work, dict.fromkeys((entry.line for entry in found), None))
+    change(work, dict.fromkeys((entry.line for entry in lines.of_other_disks(work.guest)), None))
 
 
 @fix("linux.fstab.device-names")

@@ -33,6 +33,9 @@ def ask_the_platform(work: Work) -> None:
     ]
     for path in dict.fromkeys(it.path for it in found.renames if it.path not in told):
         draft.remove(path)
+    if by_cloud_init:
+        of_cloud_init = rules.of_cloud_init(guest)
+        wrong += [it for it in of_cloud_init if list(rules.faults_of(found, it, by_cloud_init=False))]
     for interface in {it.path: it for it in wrong}.values():
         _take_away(work, interface, by_cloud_init)
     if found.keeps_eth0 is False and work.image.options.force_import:
@@ -42,7 +45,17 @@ def ask_the_platform(work: Work) -> None:
 
 
 def _take_away(work: Work, interface: Interface, by_cloud_init: bool) -> None:
-    """The file goes; /etc/network/interfaces stays, as ref 05 has it."""
+    """The file goes; /etc/network/interfaces stays, as ref 05 has it.
+
+    Raises CannotMend for settings of cloud-init's beside which there are others.
+    """
+    if interface.system == "cloud-init" and not rules.holds_network_alone(work.guest, interface.path):
+        raise CannotMend(
+            Text(
+                en=f"{interface.path} holds other settings than `network:`, and is left to a person.",
+                zh=f"{interface.path} 中除 `network:` 外还有其他配置，请人工处理。",
+            )
+        )
     if interface.path == INTERFACES:
         lines = "\n".join(AS_ASKED) + f"\n\n{LOOPBACK}"
         work.draft.write(INTERFACES, lines if by_cloud_init else lines + DHCP)

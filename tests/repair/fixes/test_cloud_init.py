@@ -121,6 +121,15 @@ def test_first_boot_actions_are_turned_on_again(tmp_path: Path, config: str) -> 
     mends(guest(tmp_path, {"/etc/cloud/cloud.cfg": config}), "linux.cloud-init.modules")
 
 
+def test_a_file_by_which_an_upgrade_keeps_the_network_from_it_goes(tmp_path: Path) -> None:
+    config = MODULES.replace("[]", "[ scripts-user ]").replace("- ntp", "- ntp\n    - set-passwords")
+    left = "/var/lib/cloud/data/upgraded-network"
+    made = guest(tmp_path, {"/etc/cloud/cloud.cfg": config.replace("true", "false"), left: ""})
+    mends(made, "linux.cloud-init.modules")
+    plan = guest(tmp_path / "both", {"/etc/cloud/cloud.cfg": config, left: ""}).plan()
+    assert {it.mends for it in plan.steps} >= {"linux.cloud-init.cache", "linux.cloud-init.modules"}
+
+
 def test_a_program_that_is_not_executable_becomes_so(tmp_path: Path) -> None:
     made = FolderGuest(tmp_path, {**CLOUD_INIT}, {"/usr/bin/cloud-init": (0o644, 0, 0)})
     mends(made, "linux.cloud-init.installed")

@@ -37,3 +37,11 @@ def test_where_nobody_brings_the_network_up_a_file_asks_for_an_address(tmp_path:
     guest = FolderGuest(tmp_path, {**rule_tests.NETPLAN}, force_import=True)
     mends(guest, RULE)
     assert "dhcp4: true" in guest.text("/etc/netplan/01-dhcp.yaml")
+
+
+def test_network_settings_that_an_installer_left_to_cloud_init_go(tmp_path: Path) -> None:
+    text, _ = rule_tests.LEFT["version 1, static"]
+    runs = {"/usr/bin/cloud-init": (0o755, 0, 0)}
+    guest = FolderGuest(tmp_path, {**CLOUD_INIT, rule_tests.CURTIN: text}, runs)
+    mends(guest, RULE)
+    assert not (tmp_path / rule_tests.CURTIN.lstrip("/")).exists()
