@@ -44,6 +44,22 @@ class Prepared:
     link: str = ""
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Where and why a run ended before its end. step: "" where it had not come to any, with its title;
+    code, request_id: the cloud's, "" where it was not the cloud; findings: ids of what is wrong with the
+    image.
+    """
+
+    step: str
+    title: Text
+    why: Text
+    exit_code: int
+    code: str = ""
+    request_id: str = ""
+    findings: tuple[str, ...] = ()
+
+
 @dataclass
 class Watcher:
     """Told of steps as they begin and end."""

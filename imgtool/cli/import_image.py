@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -11,6 +12,7 @@ from imgtool.cli.session import Session
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from imgtool.cloud.cvm import CloudImage, Cvm
     from imgtool.cloud.settings import Settings
 
 
@@ -82,12 +84,12 @@ def command(
     from imgtool.cloud.settings import patience_of
 
     keys = credentials()
-    link = _link(url, settings, keys)
+    source = _source(url, settings, keys)
     cvm = Cvm(settings, keys, patience_of(settings))
     if snapshot_size is not None:
-        result = _snapshot(cvm, name, snapshot_size, link, given)
+        result = _snapshot(cvm, name, snapshot_size, source, given)
     else:
-        result = _image(session, cvm, name, link, given)
+        result = _image(session, cvm, name, source, given)
     if format_ == "json":
         import json
 
@@ -95,6 +97,16 @@ def command(
     else:
         out.write(f"{result.get('image_id') or result.get('task_id') or 'DryRunOperation'}\n")
     return 0
+
+
+class _Source(NamedTuple):
+    """Where the image is fetched from. link: makes one; place: without signatures; content: what tells the
+    object's content, "" where nothing does.
+    """
+
+    link: Callable[[], str]
+    place: str
+    content: str
 
 
 def _require_url(url: str) -> None:
@@ -113,8 +125,8 @@ def _require_url(url: str) -> None:
         )
 
 
-def _link(url: str, settings: Settings, keys: Any) -> Any:
-    """() -> a link to fetch. Raises CloudFailure for an object that is not there."""
+def _source(url: str, settings: Settings, keys: Any) -> _Source:
+    """Raises CloudFailure for an object that is not there."""
     from imgtool.cloud.address import address
     from imgtool.cloud.failures import CloudFailure
     from imgtool.cloud.retry import retried
@@ -122,29 +134,32 @@ def _link(url: str, settings: Settings, keys: Any) -> Any:
     from imgtool.cloud.store import store_for
 
     if not url.startswith("cos://"):
-        return lambda: url
+        return _Source(lambda: url, url.partition("?")[0], "")
     store = store_for(address(url), settings, keys)
-    if retried(store.stored, patience_of(settings)) is None:
+    found = retried(store.stored, patience_of(settings))
+    if found is None:
         raise CloudFailure(
             Text(en=f"There is no object {url}. Upload it first.", zh=f"对象 {url} 不存在。请先上传。")
         )
-    return lambda: store.link(False)
+    return _Source(lambda: store.link(False), url, f"{found.etag} {found.size} {found.crc64}")
 
 
-def _snapshot(cvm: Any, name: str, size: int, link: Any, given: dict[str, Any]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {"SnapshotName": name, "SnapshotUrl": link(), "SnapshotSize": size}
+def _snapshot(cvm: Cvm, name: str, size: int, source: _Source, given: dict[str, Any]) -> dict[str, Any]:
+    from imgtool.cloud.asking import ask_for_snapshot, new_mark
+
+    parameters: dict[str, Any] = {"SnapshotName": name, "SnapshotUrl": source.link(), "SnapshotSize": size}
     if given["description"]:
         parameters["SnapshotDescription"] = given["description"]
     cvm.dry_run("ImportSnapshot", parameters)
     if given["dry_run"]:
         return {"dry_run": True}
-    return {"task_id": cvm.import_snapshot({**parameters, "SnapshotUrl": link()})}
+    return {"task_id": ask_for_snapshot(cvm, {**parameters, "SnapshotUrl": source.link()}, new_mark())}
 
 
-def _image(session: Session, cvm: Any, name: str, link: Any, given: dict[str, Any]) -> dict[str, Any]:
-    from imgtool.cloud.importing import Wanted, require_free, settle, wait_until_normal
+def _image(session: Session, cvm: Cvm, name: str, source: _Source, given: dict[str, Any]) -> dict[str, Any]:
+    from imgtool.cloud.asking import ask_for_image, mark_of
+    from imgtool.cloud.importing import IMPORTING, Wanted, require_free, settle
 
-    require_free(cvm, name)
     wanted = Wanted(
         name=name,
         os_type=given["os_type"],
@@ -155,13 +170,44 @@ def _image(session: Session, cvm: Any, name: str, link: Any, given: dict[str, An
         boot_mode=given["boot_mode"],
         public_image=given["public_image"],
     )
-    settled = settle(cvm, wanted, link())
+    mark = mark_of(cvm.region, source.place, source.content, repr(wanted))
+    earlier = None if given["dry_run"] else _earlier(cvm, name, mark, bool(source.content))
+    if earlier is not None:
+        said = Text(
+            f"{earlier.id}: an earlier run of this command asked for it",
+            f"{earlier.id}：此前运行同一命令时已请求导入",
+        )
+        click.echo(session.say(said), err=True)
+        return _awaited(cvm, earlier.id, earlier.state, given)
+    require_free(cvm, name)
+    settled = settle(cvm, wanted, source.link())
     for note in settled.notes:
         click.echo(session.say(note), err=True)
     if given["dry_run"]:
         return {"dry_run": True}
-    image_id = cvm.import_image({**settled.parameters, "ImageUrl": link()})
-    if given["no_wait"]:
-        return {"image_id": image_id, "state": "IMPORTING"}
+    image_id = ask_for_image(cvm, {**settled.parameters, "ImageUrl": source.link()}, mark)
     click.echo(session.say(Text(f"{image_id}: importing", f"{image_id}：导入中")), err=True)
+    return _awaited(cvm, image_id, IMPORTING, given)
+
+
+def _earlier(cvm: Cvm, name: str, mark: str, certain: bool) -> CloudImage | None:
+    """The image that the same command asked for before, where the answer may have been lost.
+
+    certain: the mark tells the object's content too; else only an import under way counts, since the object
+    behind a link may be another one by now.
+    """
+    from imgtool.cloud.asking import ours
+    from imgtool.cloud.importing import FAILED, IMPORTING
+
+    image = ours(cvm, name, mark)
+    if image is None or image.state == FAILED or not (certain or image.state == IMPORTING):
+        return None
+    return image
+
+
+def _awaited(cvm: Cvm, image_id: str, state: str, given: dict[str, Any]) -> dict[str, Any]:
+    from imgtool.cloud.importing import wait_until_normal
+
+    if given["no_wait"]:
+        return {"image_id": image_id, "state": state}
     return {"image_id": image_id, "state": wait_until_normal(cvm, image_id).state}

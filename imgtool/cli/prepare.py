@@ -9,9 +9,11 @@ import click
 
 from imgtool.cli import cloud_options, options
 from imgtool.cli.session import Session
+from imgtool.errors import ImgtoolError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
+    from imgtool.cli.run_reports import RunReports
     from imgtool.cloud.settings import Settings
     from imgtool.cloud.store import Store
     from imgtool.pipeline import Done
@@ -71,6 +73,14 @@ _STEPS = (
     help="Where journal and result lie; IMAGE.prepare.",
 )
 @click.option("--restart", is_flag=True, help="Forget what earlier runs did.")
+@click.option(
+    "--report",
+    "reports",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Write the run's report to FILE.json or FILE.md, however the run ends. Repeat for both.",
+)
 @click.option("--virtio-win", metavar="ISO", type=_GIVEN, help="The virtio drivers for Windows.")
 @click.option("--cloudbase-init", metavar="MSI|DIR", type=_GIVEN, help="cloudbase-init for Windows.")
 @click.option(
@@ -92,6 +102,7 @@ def command(
     yes: bool,
     restart: bool,
     bandwidth: str | None,
+    reports: tuple[Path, ...],
     format_: str,
     output: Path | None,
     force: bool,
@@ -102,7 +113,8 @@ def command(
 
     check, fix (shown and asked for, or --yes), convert to compressed qcow2, check again, upload, dry run,
     import, wait until NORMAL. Stopped by a cut, a kill or a refusal, the same command goes on where it
-    was: nothing that still holds is done again, and nothing is imported twice.
+    was: nothing that still holds is done again, and nothing is imported twice. Reports (--report, --format)
+    are written of a run that stopped too.
 
     \b
     imgtool prepare customer.vmdk --bucket images-1250000000 --name web-01
@@ -112,11 +124,11 @@ def command(
     \b
     Exit codes: 1 the image does not pass, or a repair was not agreed to; 5 the cloud refused or failed.
     """
-    from imgtool.cli.output import Output
+    from imgtool.cli.run_reports import RunReports
     from imgtool.cloud.journal import Journal, discard
     from imgtool.disk.probe import probe
 
-    out = Output(output, force, [image])
+    out = RunReports(output, format_, reports, force, image)
     settings = cloud_options.settings_of(
         {key: given.pop(key) for key in list(given) if key in _SETTINGS}
         | {"bandwidth": bandwidth, "bucket": bucket}
@@ -126,14 +138,14 @@ def command(
     order = _order(image, name, settings, given, plan_only)
     _require_step(order, until)
     if plan_only:
-        return _show_plan(session, order, until, settings, out)
+        return _show_plan(session, order, until, settings, out.main)
     _make_folder(order.folder)
     journal = order.folder / "journal"
     if restart:
         discard(journal)
     with Journal(journal, "prepare", "--work DIR") as kept:
         run = _run(session, order, settings, kept, yes)
-        return _go(session, run, until, out, format_)
+        return _go(session, run, until, out)
 
 
 _SETTINGS = (
@@ -278,35 +290,45 @@ def _agreed(session: Session) -> bool:
     )
 
 
-def _go(session: Session, run: Run, until: str | None, out: Any, format_: str) -> int:
-    from imgtool import __version__
-    from imgtool.pipeline import Watcher, prepare
-    from imgtool.steps.report import as_json, as_markdown, outcome
+def _go(session: Session, run: Run, until: str | None, reports: RunReports) -> int:
+    from imgtool.cli.run_reports import stop_of
+    from imgtool.pipeline import Prepared, Watcher, prepare
     from imgtool.steps.step import Halt
 
+    done: list[Done] = []
+    at: list[Step] = []
+
     def begins(number: int, of: int, step: Step) -> None:
+        at.append(step)
         _tell(session, Text.same(f"[{number}/{of}] {session.say(step.title)}"))
 
-    def ends(done: Done) -> None:
-        word = Text("done earlier", "此前已完成") if done.kept else Text("done", "完成")
-        time_taken = "" if done.kept else f" ({done.seconds:.1f} s)"
+    def ends(one: Done) -> None:
+        done.append(one)
+        word = Text("done earlier", "此前已完成") if one.kept else Text("done", "完成")
+        time_taken = "" if one.kept else f" ({one.seconds:.1f} s)"
         _tell(session, Text.same(f"      {session.say(word)}{time_taken}"))
 
     try:
         prepared = prepare(run, until, Watcher(begins, ends))
-    except Halt as halt:
-        if halt.report is not None:
+    except BaseException as error:
+        if isinstance(error, Halt) and error.report is not None:
             from imgtool.report.text import layout, plain
 
-            click.echo(plain(list(layout(halt.report, session.language, 100, False))), err=True)
+            click.echo(plain(list(layout(error.report, session.language, 100, False))), err=True)
+        so_far = Prepared(tuple(done), *_begun(run))
+        try:
+            reports.write(run, so_far, session.language, stop_of(error, run, at[-1] if at else None))
+        except ImgtoolError as unwritten:  # what stopped the run is what is to be told last
+            _tell(session, unwritten.statement())
         raise
-    if format_ == "json":
-        out.write(as_json(run, prepared, __version__))
-    elif format_ == "markdown":
-        out.write(as_markdown(run, prepared, session.language))
-    else:
-        out.write(f"{outcome(prepared)}\n")
+    reports.write(run, prepared, session.language)
     return 0
+
+
+def _begun(run: Run) -> tuple[str, str]:
+    """The image and the task that the cloud was asked for, "" each where it was not, or not yet."""
+    begun = run.journal.last("import.begun") or {}
+    return str(begun.get("image_id", "")), str(begun.get("task_id", ""))
 
 
 def _show_plan(session: Session, order: Order, until: str | None, settings: Settings, out: Any) -> int:

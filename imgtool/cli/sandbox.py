@@ -66,7 +66,8 @@ def command(
 
     \b
     Faults, KIND[@PART][=VALUE][*TIMES]: drop (cut a part's connection), drop-after (take the part,
-    don't answer), 503, slow, wrong-crc, expired, rate (RequestLimitExceeded), api-drop, clock.
+    don't answer), 503, slow, wrong-crc, expired, clock. Of the API, KIND[@ACTION][*TIMES]: rate
+    (RequestLimitExceeded), api-drop, api-cut, api-error (do it, lose the answer), unlisted, no-boot-mode.
     """
     import asyncio
     import tempfile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import xml.etree.ElementTree
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from qcloud_cos.cos_exception import CosClientError, CosServiceError
 
 from imgtool.cloud.address import Address
 from imgtool.cloud.credentials import Credentials
-from imgtool.cloud.failures import CloudFailure, Refusal, unreachable
+from imgtool.cloud.failures import CloudFailure, NotTheApi, Refusal, unreachable
 from imgtool.cloud.parts import MIN_PART, PartBody, Stopped
 from imgtool.cloud.settings import Settings
 from imgtool.cloud.store import Listed, PartDamaged, Stored, link_lasts
@@ -74,10 +75,13 @@ class CosStore:
 
     def begin(self, public: bool) -> str:
         more = {"ACL": "public-read"} if public else {}
-        begun = self._ask(
-            lambda: self._client.create_multipart_upload(self.address.bucket, self.address.key, **more)
+        return self._ask(
+            lambda: str(
+                self._client.create_multipart_upload(self.address.bucket, self.address.key, **more)[
+                    "UploadId"
+                ]
+            )
         )
-        return str(begun["UploadId"])
 
     def send(self, upload_id: str, body: PartBody) -> str:
         number = body.part.number
@@ -87,6 +91,8 @@ class CosStore:
         answer = _lower(sent)
         if answer.get(_CRC) is not None and answer[_CRC] != str(body.crc64):
             raise PartDamaged
+        if not answer.get("etag"):
+            raise self._not_cos()
         return str(answer["etag"]).strip('"')
 
     def listed(self, upload_id: str) -> dict[int, Listed]:
@@ -132,9 +138,11 @@ class CosStore:
                 bucket, key = self.address.bucket, self.address.key
                 self._ask(lambda: self._client.get_object(bucket, key, Range="bytes=0-0"))
             raise
-        crc = str(head.get(_CRC, ""))
+        crc, length = str(head.get(_CRC, "")), str(head.get("content-length", ""))
+        if not length.isdecimal():
+            raise self._not_cos()
         return Stored(
-            int(head["content-length"]),
+            int(length),
             str(head.get("etag", "")).strip('"'),
             int(crc) if crc.isdecimal() else None,
         )
@@ -167,6 +175,11 @@ class CosStore:
             if isinstance(error.__context__, OSError) and type(error.__context__) is OSError:
                 raise error.__context__ from None
             raise unreachable("COS", self.host, str(error)) from error
+        except (xml.etree.ElementTree.ParseError, SyntaxError, NameError, LookupError, TypeError) as error:
+            raise self._not_cos() from error  # the SDK takes whatever comes for the storage's XML
+
+    def _not_cos(self) -> NotTheApi:
+        return NotTheApi("COS", self.host, "--cos-endpoint")
 
 
 def _refusal(error: CosServiceError, missing: str) -> Refusal:

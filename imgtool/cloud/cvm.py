@@ -6,11 +6,12 @@ The SDK's `call_json` is used, not its models: a private deployment has paramete
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import requests
 from tencentcloud.common.common_client import CommonClient
 from tencentcloud.common.credential import Credential
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
@@ -18,7 +19,7 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from imgtool.cloud.credentials import Credentials
-from imgtool.cloud.failures import CloudFailure, Refusal, unreachable
+from imgtool.cloud.failures import CloudFailure, NotTheApi, Refusal, unreachable
 from imgtool.cloud.retry import Patience, retried
 from imgtool.cloud.settings import Settings
 from imgtool.text import Text
@@ -58,7 +59,10 @@ class Cvm:
             protocol=settings.scheme,
             endpoint=settings.cvm_endpoint or None,
             reqTimeout=60,
-            certification=settings.ca_bundle or None,
+            # what requests trusts by itself, as with the storage; the SDK would take certifi's list alone
+            certification=settings.ca_bundle
+            or os.environ.get("REQUESTS_CA_BUNDLE")
+            or os.environ.get("CURL_CA_BUNDLE"),
         )
         try:
             credential = Credential(keys.secret_id, keys.secret_key, keys.token or None)
@@ -68,6 +72,8 @@ class Cvm:
             ) from error
         profile = ClientProfile("TC3-HMAC-SHA256", httpProfile=http)
         self._client = CommonClient("cvm", VERSION, credential, self.region, profile)
+        # The SDK's own reading of NO_PROXY knows no ports and no domains; requests' is everybody's.
+        self._client.request.conn.proxy = None
         self.host = settings.cvm_endpoint or "cvm.tencentcloudapi.com"
         self._patience = patience or Patience()
 
@@ -124,11 +130,11 @@ class Cvm:
 
     def import_image(self, parameters: Mapping[str, Any]) -> str:
         """ImportImage: the image's ID. Asked once only; a lost answer is for the caller to find out about."""
-        return str(self.ask_once("ImportImage", **parameters).get("ImageId") or "")
+        return self._named(self.ask_once("ImportImage", **parameters), "ImageId")
 
     def import_snapshot(self, parameters: Mapping[str, Any]) -> str:
         """ImportSnapshot: the task's ID. Asked once only."""
-        return str(self.ask_once("ImportSnapshot", **parameters).get("TaskId") or "")
+        return self._named(self.ask_once("ImportSnapshot", **parameters), "TaskId")
 
     def delete_image(self, id_: str) -> None:
         """DeleteImages."""
@@ -142,20 +148,33 @@ class Cvm:
         """One call: the fields of its Response."""
         given = {name: value for name, value in parameters.items() if value is not None}
         try:
-            answer: dict[str, Any] = self._client.call_json(action, given)["Response"]
-            return answer
+            answer = self._client.call_json(action, given)["Response"]
         except TencentCloudSDKException as error:
             code, words = str(error.code or ""), str(error.message or error)
             if code in _NO_ANSWER:
                 raise unreachable("CVM", self.host, words) from error
             raise Refusal("CVM", code, words[:500], str(error.requestId or "")) from error
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise CloudFailure(
-                Text(
-                    en=f"{self.host} does not answer as the CVM API does. Check --cvm-endpoint and --scheme.",
-                    zh=f"{self.host} 的应答不符合 CVM API。请检查 --cvm-endpoint 与 --scheme。",
-                )
-            ) from error
+        except requests.RequestException as error:  # the SDK reads answers outside of what it watches
+            raise unreachable("CVM", self.host, str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._not_the_api() from error
+        if not isinstance(answer, dict):
+            raise self._not_the_api()
+        # The SDK overlooks an error where the answer's type is not spelt as it expects.
+        refused = answer.get("Error")
+        if isinstance(refused, dict):
+            code, words = str(refused.get("Code") or ""), str(refused.get("Message") or "")
+            raise Refusal("CVM", code, words[:500], str(answer.get("RequestId") or ""))
+        return answer
+
+    def _named(self, answer: Mapping[str, Any], field: str) -> str:
+        """What an answer says that was begun. Raises NotTheApi where it does not."""
+        if not answer.get(field):
+            raise self._not_the_api()
+        return str(answer[field])
+
+    def _not_the_api(self) -> NotTheApi:
+        return NotTheApi("CVM", self.host, "--cvm-endpoint")
 
 
 def _image(record: Mapping[str, Any]) -> CloudImage:

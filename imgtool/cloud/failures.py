@@ -16,11 +16,29 @@ class CloudFailure(Stated):
 
 
 class Unreachable(CloudFailure):
-    """No answer: name, network, TLS. `temporary`: another attempt may do."""
+    """No answer: name, network, TLS.
 
-    def __init__(self, statement: Text, temporary: bool) -> None:
+    temporary: another attempt may do. sent: the request may have arrived all the same.
+    """
+
+    def __init__(self, statement: Text, temporary: bool, sent: bool = True) -> None:
         super().__init__(statement)
-        self.temporary = temporary
+        self.temporary, self.sent = temporary, sent
+
+
+class NotTheApi(CloudFailure):
+    """Something answered, and not as the service does: a proxy, another server, an answer cut short."""
+
+    def __init__(self, service: str, host: str, option: str) -> None:
+        """option: what to look at, as the command line has it."""
+        super().__init__(
+            Text(
+                en=f"{host} does not answer as {service} does. Check {option} and --scheme, and whether a "
+                "proxy or a login page answers in its place.",
+                zh=f"{host} 的应答不符合 {service} 接口。请检查 {option} 与 --scheme，"
+                "以及是否由代理或登录页面代为应答。",
+            )
+        )
 
 
 class Refusal(ImgtoolError):
@@ -84,6 +102,10 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _PROXY = re.compile(r"ProxyError|Unable to connect to proxy", re.IGNORECASE)
+_NOT_SENT = re.compile(
+    r"NewConnectionError|Failed to establish a new connection|Connection refused|ConnectTimeout",
+    re.IGNORECASE,
+)
 
 
 def unreachable(service: str, host: str, words: str) -> Unreachable:
@@ -99,6 +121,7 @@ def unreachable(service: str, host: str, words: str) -> Unreachable:
                 f"imgtool 不会跳过证书校验。{said}",
             ),
             temporary=False,
+            sent=False,
         )
     if _PROXY.search(words):
         return Unreachable(
@@ -107,6 +130,7 @@ def unreachable(service: str, host: str, words: str) -> Unreachable:
                 zh=f"无法通过代理访问 {host}。请检查 HTTP_PROXY、HTTPS_PROXY 与 NO_PROXY。{said}",
             ),
             temporary=True,
+            sent=False,
         )
     if _NAME.search(words):
         return Unreachable(
@@ -116,6 +140,7 @@ def unreachable(service: str, host: str, words: str) -> Unreachable:
                 zh=f"无法解析域名 {host}。请检查接入点（endpoint）、地域与本机 DNS。{said}",
             ),
             temporary=False,
+            sent=False,
         )
     return Unreachable(
         Text(
@@ -125,4 +150,5 @@ def unreachable(service: str, host: str, words: str) -> Unreachable:
             zh=f"无法连接 {host} 上的 {service}，或连接中断。请再次运行同一命令，会从中断处继续。{said}",
         ),
         temporary=True,
+        sent=_NOT_SENT.search(words) is None,
     )

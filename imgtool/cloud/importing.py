@@ -1,31 +1,29 @@
-"""From a link to an image: choose the parameters, ask first, import once, wait.
+"""From a link to an image: choose the parameters, ask first (DryRun), wait.
 
-An import is asked for once, whatever happens: what is going to be asked goes into the journal first, with a
-mark that stands in the image's description; a later run looks for an image of that name and mark before it
-asks again.
+Between the two it is asked for: `imgtool.cloud.asking`.
 """
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imgtool.cloud.asking import marked, new_mark
 from imgtool.cloud.codes import explain
-from imgtool.cloud.failures import CloudFailure, Refusal, Unreachable
+from imgtool.cloud.failures import CloudFailure, Refusal
 from imgtool.errors import UsageError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.cloud.cvm import CloudImage, Cvm, Importable
-    from imgtool.cloud.journal import Journal
 
 NAME_LENGTH = 60  # ref 21
-NORMAL, FAILED = "NORMAL", "IMPORTFAILED"  # of ImageState
+NORMAL, FAILED, IMPORTING = "NORMAL", "IMPORTFAILED", "IMPORTING"  # of ImageState
 LONGEST_WAIT = 6 * 3600.0  # seconds
 FIRST_LOOK, LAST_LOOK = 0.5, 30.0  # seconds between looks, growing
+UNLISTED = 60.0  # seconds that a new image may take to be listed
 _ANY = ("Other Linux", "Others", "Other")
 BOOT_MODES = {"bios": "Legacy BIOS", "uefi": "UEFI"}
 
@@ -168,13 +166,15 @@ def settle(cvm: Cvm, wanted: Wanted, link: str) -> Settled:
         "PublicImage": True if wanted.public_image else None,
         "BootMode": BOOT_MODES[wanted.boot_mode] if wanted.boot_mode == "uefi" else None,
     }
+    # with a mark as the import will have one: what is too long then is too long now
+    tried = {**parameters, "ImageDescription": marked(wanted.description, new_mark())}
     try:
-        cvm.dry_run("ImportImage", parameters)
+        cvm.dry_run("ImportImage", tried)
     except Refusal as refusal:
         if refusal.code not in ("UnknownParameter", "InvalidParameter") or parameters["BootMode"] is None:
             raise
         parameters["BootMode"] = None
-        cvm.dry_run("ImportImage", parameters)
+        cvm.dry_run("ImportImage", {**tried, "BootMode": None})
         notes += (
             Text(
                 en="This deployment takes no BootMode. The image boots by UEFI: choose that when you make "
@@ -185,60 +185,20 @@ def settle(cvm: Cvm, wanted: Wanted, link: str) -> Settled:
     return Settled({name: value for name, value in parameters.items() if value is not None}, notes)
 
 
-def import_once(cvm: Cvm, settled: Settled, link: Callable[[], str], journal: Journal) -> str:
-    """Import, unless an earlier run did: the image's ID. link: a fresh one, good for one fetch."""
-    name = str(settled.parameters["ImageName"])
-    asked = journal.last("import.asked")
-    if asked is not None and asked["name"] == name:
-        earlier = _ours(cvm, name, asked["mark"])
-        if earlier is not None:
-            journal.add("import.begun", image_id=earlier.id, name=name)
-            return earlier.id
-        mark = str(asked["mark"])
-    else:
-        mark = f"imgtool-{secrets.token_hex(6)}"
-        journal.add("import.asked", name=name, mark=mark)
-    description = f"{settled.parameters.get('ImageDescription') or ''} [{mark}]".strip()
-    parameters = {**settled.parameters, "ImageUrl": link(), "ImageDescription": description}
-    image_id = _asked(cvm, parameters, mark)
-    journal.add("import.begun", image_id=image_id, name=name)
-    return image_id
-
-
-def _asked(cvm: Cvm, parameters: Mapping[str, Any], mark: str) -> str:
-    """Ask for an import; where the answer is lost, look whether it was heard."""
-    name = str(parameters["ImageName"])
-    for attempt in range(1, 6):
-        try:
-            return cvm.import_image(parameters)
-        except Refusal as refusal:
-            if refusal.code == "InvalidImageName.Duplicate":
-                earlier = _ours(cvm, name, mark)
-                if earlier is not None:
-                    return earlier.id
-            if refusal.code != "RequestLimitExceeded" or attempt == 5:
-                raise
-        except Unreachable:
-            earlier = _ours(cvm, name, mark)
-            if earlier is not None:
-                return earlier.id
-            if attempt == 5:
-                raise
-        time.sleep(min(8.0, 0.5 * 2**attempt))
-    raise AssertionError("the last attempt returns or raises")  # pragma: no cover
-
-
-def _ours(cvm: Cvm, name: str, mark: str) -> CloudImage | None:
-    return next((image for image in cvm.images() if image.name == name and mark in image.description), None)
-
-
 def wait_until_normal(
     cvm: Cvm, image_id: str, told: Callable[[str], None] | None = None, longest: float = LONGEST_WAIT
 ) -> CloudImage:
-    """Wait until the image is NORMAL. told: of each new state. Raises ImportFailed, CloudFailure."""
+    """Wait until the image is NORMAL. told: of each new state. Raises ImportFailed, CloudFailure.
+
+    An image that was only just asked for may not be listed yet.
+    """
     began, pause, state = time.monotonic(), FIRST_LOOK, ""
     while True:
         image = cvm.image(image_id)
+        if image is None and not state and time.monotonic() - began < UNLISTED:
+            time.sleep(pause)
+            pause = min(LAST_LOOK, pause * 1.5)
+            continue
         if image is None:
             raise CloudFailure(
                 Text(

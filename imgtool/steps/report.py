@@ -1,23 +1,28 @@
-"""The report of a whole run, as JSON and as Markdown."""
+"""The report of a whole run, as JSON and as Markdown: whether it came to its end or stopped."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from imgtool.pipeline import Done, Prepared
+from imgtool.pipeline import Done, Prepared, Stop
 from imgtool.report.model import shown_path
 from imgtool.report.phrases import size
-from imgtool.report.visible import one_line
+from imgtool.report.visible import UNSAFE, one_line, visible
 from imgtool.steps.step import Run
 from imgtool.text import Language, Text
 
 _KEPT = Text("done by an earlier run", "此前已完成")
+_STOPPED = Text("stopped", "未完成")
+_LARGEST = 16 << 20  # bytes of a file that may be an earlier report
+_SIGN = "<!-- imgtool prepare -->"
 _HEAD = Text("| step | time | |\n| --- | ---: | --- |", "| 步骤 | 耗时 | |\n| --- | ---: | --- |")
 
 
-def as_json(run: Run, prepared: Prepared, version: str) -> str:
-    """The run as one JSON document (schema_version 1)."""
+def as_json(run: Run, prepared: Prepared, version: str, stop: Stop | None = None) -> str:
+    """The run as one JSON document (schema_version 1). stop: where it did not come to its end."""
     order = run.order
     content = {
         "schema_version": 1,
@@ -30,19 +35,34 @@ def as_json(run: Run, prepared: Prepared, version: str) -> str:
         "image_id": prepared.image_id or None,
         "task_id": prepared.task_id or None,
         "link": prepared.link or None,
+        "stopped": None if stop is None else _stopped(stop),
         "steps": [
             {"name": each.name, "kept": each.kept, "duration_s": each.seconds, "result": dict(each.result)}
             for each in prepared.steps
         ],
     }
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    return UNSAFE.sub(lambda found: json.dumps(found.group())[1:-1], text) + "\n"
 
 
-def as_markdown(run: Run, prepared: Prepared, language: Language) -> str:
-    """The run as a table for a ticket."""
+def _stopped(stop: Stop) -> dict[str, Any]:
+    return {
+        "step": stop.step or None,
+        "exit_code": stop.exit_code,
+        "message": {"en": stop.why.en, "zh": stop.why.zh},
+        "code": stop.code or None,
+        "request_id": stop.request_id or None,
+        "findings": list(stop.findings),
+    }
+
+
+def as_markdown(run: Run, prepared: Prepared, language: Language, stop: Stop | None = None) -> str:
+    """The run as a table for a ticket. stop: where it did not come to its end."""
     order = run.order
+    came = _code(outcome(prepared)) if stop is None else f"**{_STOPPED.say(language)}**"
     lines = [
-        f"## {_code(one_line(shown_path(order.image)))} → {_code(outcome(prepared))}",
+        _SIGN,
+        f"## {_code(one_line(shown_path(order.image)))} → {came}",
         "",
         f"{_code(order.name)} · {_code(order.address)} · {order.target} · {order.profile.name}",
         "",
@@ -52,7 +72,28 @@ def as_markdown(run: Run, prepared: Prepared, language: Language) -> str:
         note = _KEPT.say(language) if each.kept else ""
         told = "; ".join(filter(None, (note, _told(each))))
         lines.append(f"| {each.title.say(language)} | {each.seconds:.1f} s | {told} |")
+    if stop is not None:
+        lines.append(f"| {stop.title.say(language)} | | ❌ {_STOPPED.say(language)} |")
+        code = Text(f"Exit code {stop.exit_code}.", f"退出码 {stop.exit_code}。")
+        why = visible(stop.why.say(language)).replace("`", "'")
+        lines += ["", "```text", why, "```", "", code.say(language)]
+        if stop.findings:
+            lines += ["", *(f"- {_code(name)}" for name in stop.findings)]
     return "\n".join(lines) + "\n"
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is the report of an earlier run, which a new one may take the place of."""
+    with suppress(OSError, ValueError):
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return False
+        text = path.read_text(encoding="utf-8")
+        if text.startswith(_SIGN):
+            return True
+        content = json.loads(text)
+        tool = content.get("tool") if isinstance(content, dict) else None
+        return isinstance(tool, dict) and tool.get("name") == "imgtool" and "steps" in content
+    return False
 
 
 def outcome(prepared: Prepared) -> str:

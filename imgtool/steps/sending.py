@@ -7,7 +7,8 @@ from typing import Any
 
 from imgtool.cloud.failures import Refusal, Unreachable
 from imgtool.cloud.retry import retried
-from imgtool.steps.step import Halt, Result, Run
+from imgtool.errors import ImgtoolError
+from imgtool.steps.step import Result, Run
 from imgtool.text import Text
 
 
@@ -118,7 +119,8 @@ class Import:
         return run.begun
 
     def do(self, run: Run) -> Result:
-        from imgtool.cloud.importing import Settled, import_once
+        from imgtool.cloud.asking import import_once
+        from imgtool.cloud.importing import Settled
 
         begun = run.journal.last("import.begun")
         if run.begun and begun is not None:  # killed before the step was noted as finished
@@ -136,21 +138,19 @@ class Import:
         return {"image_id": import_once(run.cvm, settled, link, run.journal)}
 
     def _snapshot(self, run: Run) -> Result:
-        if asked(run) is not None:
-            raise Halt(
-                Text(
-                    en="An earlier run asked for this snapshot and did not hear the answer. Look in the "
-                    "console whether "
-                    f"{run.order.name} is there; if not, run the command with --restart.",
-                    zh=f"此前的运行已请求导入该快照但未收到应答。请在控制台确认 {run.order.name} 是否存在；"
-                    "若不存在，请使用 --restart 重新运行。",
-                )
-            )
-        run.journal.add("import.asked", name=run.order.name, mark="")
+        from imgtool.cloud.asking import AnswerLost, ask_for_snapshot, new_mark, snapshot_lost
+
+        earlier = asked(run)
+        if earlier is not None:
+            raise snapshot_lost(run.order.name, earlier["mark"])
+        mark = new_mark()
+        run.journal.add("import.asked", name=run.order.name, mark=mark)
+        parameters = snapshot_parameters(run, run.store.link(run.order.public_read))
         try:
-            task = run.cvm.import_snapshot(snapshot_parameters(run, run.store.link(run.order.public_read)))
-        except Refusal:
-            run.journal.forget("import")
+            task = ask_for_snapshot(run.cvm, parameters, mark)
+        except ImgtoolError as error:
+            if not isinstance(error, AnswerLost):
+                run.journal.forget("import")
             raise
         run.journal.add("import.begun", task_id=task, name=run.order.name)
         return {"task_id": task}

@@ -113,8 +113,10 @@ def test_a_run_ended_by_a_signal_leaves_no_process_and_goes_on(tmp_path: Path) -
     with Sandbox(tmp_path / "sandbox").running() as sandbox:
         env = environment_for(sandbox, tmp_path)
         sandbox.faults.add("slow=1M")
+        report = tmp_path / "run.json"
+        place = ("--name", "one", "--report", report)
         for number in (signal.SIGINT, signal.SIGTERM):
-            child = start("prepare", disk, "--name", "one", "--part-size", "1M", env=env)
+            child = start("prepare", disk, *place, "--part-size", "1M", env=env)
             assert child.stderr is not None
             while "Upload" not in child.stderr.readline():
                 pass
@@ -122,6 +124,10 @@ def test_a_run_ended_by_a_signal_leaves_no_process_and_goes_on(tmp_path: Path) -
             child.send_signal(number)
             child.communicate(timeout=20)
             assert child.returncode == 128 + number
+            told = json.loads(report.read_text())
+            assert [each["name"] for each in told["steps"]][-1] == "account"
+            assert (told["stopped"]["step"], told["stopped"]["exit_code"]) == ("upload", 128 + number)
         sandbox.faults.clear()
-        assert imgtool("prepare", disk, "--name", "one", env=env).returncode == 0
+        assert imgtool("prepare", disk, *place, env=env).returncode == 0
+        assert json.loads(report.read_text())["stopped"] is None
         assert [image["ImageState"] for image in sandbox.state.images()] == ["NORMAL"]

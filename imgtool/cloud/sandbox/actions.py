@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from imgtool.cloud.sandbox.signatures.seen import Refused
 
 if TYPE_CHECKING:
+    from imgtool.cloud.sandbox.faults import Faults
     from imgtool.cloud.sandbox.state import State
 
 NAME_LENGTH = 60  # ref 21
@@ -51,8 +52,10 @@ class Actions:
     started: told of each image and snapshot whose import is to begin.
     """
 
-    def __init__(self, state: State, quota: Quota, started: Callable[[dict[str, Any]], None]) -> None:
-        self._state, self._quota, self._started = state, quota, started
+    def __init__(
+        self, state: State, quota: Quota, started: Callable[[dict[str, Any]], None], faults: Faults
+    ) -> None:
+        self._state, self._quota, self._started, self._faults = state, quota, started, faults
         self.by_name: Mapping[str, Callable[[dict[str, Any]], Mapping[str, Any]]] = {
             "DeleteImages": self._delete_images,
             "DescribeImageQuota": self._quota_of_images,
@@ -93,6 +96,8 @@ class Actions:
         if not 1 <= limit <= 100 or offset < 0:
             raise Refused("InvalidParameterValue.InvalidParameterValueLimit", "Limit is between 1 and 100.")
         found = self._state.images()
+        if found and self._faults.strikes("unlisted"):
+            del found[-1]
         if ids:
             found = [image for image in found if image["ImageId"] in ids]
         for each in filters or ():
@@ -101,6 +106,8 @@ class Actions:
         return {"TotalCount": len(found), "ImageSet": public[offset : offset + limit]}
 
     def _import_image(self, given: dict[str, Any]) -> Mapping[str, Any]:
+        if "BootMode" in given and self._faults.strikes("no-boot-mode"):
+            raise Refused("UnknownParameter", "The parameter BootMode is not recognized.")
         taken = _take(
             given,
             *("Architecture", "OsType", "OsVersion", "ImageUrl", "ImageName"),

@@ -54,15 +54,24 @@ class CvmApi:
     async def answer(self, request: web.Request, now: float) -> web.StreamResponse:
         """One call. now: the clock, in seconds since 1970."""
         request_id = str(uuid.uuid4())
+        result: Mapping[str, Any]
         try:
             result = await self._call(request, now)
         except Refused as refused:
             result = {"Error": {"Code": refused.code, "Message": refused.message}}
-        if self._faults.strikes("api-drop") and request.transport is not None:
+        action = request.headers.get("X-TC-Action") or request.query.get("Action")
+        if result.get("Error", {}).get("Code") == "DryRunOperation":
+            action = "DryRun"  # nothing was done whose answer could be lost
+        if self._faults.strikes("api-drop", action) and request.transport is not None:
             request.transport.abort()
-        body = json.dumps({"Response": {**result, "RequestId": request_id}}, ensure_ascii=False)
+        if self._faults.strikes("api-error", action):
+            result = {"Error": {"Code": "InternalError", "Message": "An internal error has occurred."}}
+        body = json.dumps({"Response": {**result, "RequestId": request_id}}, ensure_ascii=False).encode()
         # The SDK takes an answer for an error only where the type says exactly this.
-        return web.Response(body=body.encode(), headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        if self._faults.strikes("api-cut", action):
+            return await _cut_short(request, body, headers)
+        return web.Response(body=body, headers=headers)
 
     async def _call(self, request: web.Request, now: float) -> Mapping[str, Any]:
         if request.method not in ("GET", "POST"):
@@ -73,7 +82,7 @@ class CvmApi:
         largest = _LARGEST["GET"] if request.method == "GET" else _LARGEST["v3" if by_v3 else "v1"]
         if len(request.raw_path) > largest or (request.content_length or 0) > largest:
             raise Refused("RequestSizeLimitExceeded", f"The request is larger than {largest} bytes.")
-        if self._faults.strikes("rate"):
+        if self._faults.strikes("rate", request.headers.get("X-TC-Action") or request.query.get("Action")):
             raise Refused(
                 "RequestLimitExceeded", "Your current request times exceed the limit, please retry."
             )
@@ -134,6 +143,17 @@ class CvmApi:
         if (timestamp, nonce) in self._nonces:
             raise Refused("AuthFailure.SignatureFailure", "This request has been made before.")
         self._nonces[timestamp, nonce] = now
+
+
+async def _cut_short(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    """Half of an answer, and the connection's end."""
+    response = web.StreamResponse(headers=headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response
 
 
 def _from_json(body: bytes) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Faults on request: what goes wrong in a cloud now and then, for tests and for training.
 
-A fault is written KIND[@PART][=VALUE][*TIMES]:
+A fault is written KIND[@PART][=VALUE][*TIMES], for the API KIND[@ACTION][*TIMES]:
 
     drop@3          cut the connection in the middle of part 3, once
     drop-after@3    take part 3, and cut the connection instead of answering
@@ -11,6 +11,11 @@ A fault is written KIND[@PART][=VALUE][*TIMES]:
     expired         refuse the next request to the storage as expired
     rate*3          answer the next three API calls with RequestLimitExceeded
     api-drop        do what the next API call asks, and cut the connection instead of answering
+    api-cut         do it, and cut the connection in the middle of the answer
+    api-error       do it, and answer InternalError
+    unlisted*3      leave the newest image out of the next three answers of DescribeImages
+    no-boot-mode    be a deployment whose ImportImage knows no BootMode
+    api-drop@ImportImage    wait for that action (so do api-cut, api-error and rate)
     clock=+360      have a clock that is six minutes fast
 """
 
@@ -25,19 +30,22 @@ from imgtool.text import Text
 
 KINDS = (
     *("drop", "drop-after", "503", "slow", "wrong-crc", "expired"),
-    *("rate", "api-drop", "clock"),
+    *("rate", "api-drop", "api-cut", "api-error", "unlisted", "no-boot-mode", "clock"),
 )
-_LASTING = ("slow", "clock")
-_WRITTEN = re.compile(r"([a-z0-9-]+?)(?:@(\d+))?(?:=([+-]?\d+[kKmM]?))?(?:\*(\d+))?")
+_LASTING = ("slow", "clock", "no-boot-mode")
+_OF_CALLS = ("rate", "api-drop", "api-cut", "api-error")
+_WRITTEN = re.compile(r"([a-z0-9-]+?)(?:@(\d+|[A-Za-z]+))?(?:=([+-]?\d+[kKmM]?))?(?:\*(\d+))?")
 _UNITS = {"k": 1 << 10, "m": 1 << 20}
 
 
 @dataclass
 class Fault:
-    """part: the part number it is for, None for any request; left: how often it is still to happen."""
+    """part: the part number or the action that it is for, None for any request; left: how often it is still
+    to happen.
+    """
 
     kind: str
-    part: int | None = None
+    part: int | str | None = None
     value: int = 0
     left: float = 1
 
@@ -45,7 +53,8 @@ class Fault:
 def parsed(text: str) -> Fault:
     """A fault from the command line. Raises UsageError."""
     found = _WRITTEN.fullmatch(text)
-    if found is None or found[1] not in KINDS:
+    named = found is not None and found[2] is not None and found[2].isalpha()
+    if found is None or found[1] not in KINDS or (named and found[1] not in _OF_CALLS):
         raise UsageError(
             Text(
                 en=f"No fault is written {text!r}. There are: {', '.join(KINDS)}; "
@@ -59,7 +68,7 @@ def parsed(text: str) -> Fault:
         unit = _UNITS.get(value[-1].lower(), 1)
         number = int(value[:-1] if unit > 1 else value) * unit
     left = float("inf") if kind in _LASTING else int(times or 1)
-    return Fault(kind, int(part) if part else None, number, left)
+    return Fault(kind, int(part) if part and part.isdecimal() else part, number, left)
 
 
 class Faults:
@@ -79,7 +88,7 @@ class Faults:
         with self._lock:
             self._faults.clear()
 
-    def strikes(self, kind: str, part: int | None = None) -> bool:
+    def strikes(self, kind: str, part: int | str | None = None) -> bool:
         """Whether this is the moment for a fault; if so, it is counted."""
         with self._lock:
             for fault in self._faults:

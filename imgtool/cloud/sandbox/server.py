@@ -103,7 +103,8 @@ class Sandbox:
             imports = Imports(state, self.region)
             storage = Storage(state, self.keys, self.region, self.faults)
             self.received = storage.received
-            api = CvmApi(Actions(state, Quota(self.quota), imports.add), self.keys, self.region, self.faults)
+            actions = Actions(state, Quota(self.quota), imports.add, self.faults)
+            api = CvmApi(actions, self.keys, self.region, self.faults)
 
             async def handle(request: web.BaseRequest) -> web.StreamResponse:
                 now = time.time() + self.faults.value("clock")
