@@ -105,7 +105,8 @@ class BootWatch:
         self._reported: float | None = None
 
     def until_up(self, first_boot: bool) -> Ending:
-        """Watch until the guest is up: it asks for a login and, on a first boot, has reported.
+        """Watch until the guest is up: it asks for a login and, on a first boot, has reported. On a later
+        one, either shows it.
 
         Raises EmulatorFailed, NoRoom.
         """
@@ -215,8 +216,8 @@ class BootWatch:
             # The report over the network comes behind that over the serial port, the login prompt about now.
             if (login and self.by_network) or age - self._reported > self._patience.agreed:
                 return Ending("up", self._reported)
-        elif login and not first_boot:
-            return Ending("up", login.age)
+        elif not first_boot and (login or self.report):
+            return Ending("up", login.age if login else age)
         elif login and self._no_first_boot(age - max(login.age, self._silent_since), age - login.age):
             return Ending("no first boot", age)
         if self._by_screen:

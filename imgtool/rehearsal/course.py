@@ -188,10 +188,12 @@ class _Course:
             if pressed is not None:  # what does not shut down is switched off, as the platform does
                 emulator.end_in_order(30)
         second = second_watch = None
+        second_report: dict[str, str] = {}
         shown = ending.kind == "up" or first.logon is not None
         if shown and pressed is not None and self._how.second_boot:
             self._tell("Second boot", "第二次启动")
             second, second_watch = self._second_boot(machine)
+            second_report = second_watch.report
         return Observed(
             instance=self._instance,
             force_import=self._how.force_import,
@@ -202,6 +204,7 @@ class _Course:
             shutdown=shutdown,
             second=second,
             second_watch=second_watch.watch if second_watch else None,
+            second_report=second_report,
         )
 
     def _watching(self, emulator: Emulator) -> BootWatch:
@@ -238,6 +241,8 @@ class _Course:
 
     def _second_boot(self, machine: Machine) -> tuple[Ending, BootWatch]:
         self._console.restart()
+        if self._service is not None:
+            self._service.restart()
         with Emulator(machine, self._folder) as emulator:
             watching = self._watching(emulator)
             emulator.power_on()

@@ -218,7 +218,8 @@ def _second_boot(seen: Observed, naming: Naming) -> Finding:
         return naming.sighted(ending.sighting, "second-boot")
     age = f"{ending.age:.1f} s"
     login = watch.reached.get("login") or watch.logon
-    evidence = [login.line] if login else []
+    told = seen.second_report.get("hostname", "")
+    evidence = [login.line] if login else [told] if told else []
     if ending.kind == "screen" and login is None:
         stage = STAGES["second-boot"]
         message = Text(
@@ -231,7 +232,7 @@ def _second_boot(seen: Observed, naming: Naming) -> Finding:
         )
     # Of a first boot that asked for a login before it had its new name, the second has that.
     names = ("", seen.first.watch.login_host, seen.first.report.get("hostname", ""), seen.instance.hostname)
-    if ending.kind in ("up", "screen") and watch.login_host.split(".")[0] in {
+    if ending.kind in ("up", "screen") and (watch.login_host or told).split(".")[0] in {
         name.split(".")[0] for name in names
     }:
         message = Text(f"It came up again, {age} after power-on.", f"再次启动成功（加电后 {age}）。")

@@ -1,5 +1,5 @@
 """The script by which the guest tells what became of its first boot: as user data, run by cloud-init, or
-typed at the console of an image that has none.
+typed at the console of an image that has none. cloud-init runs it again on every later boot.
 
 It needs a POSIX shell and /proc. It reports twice: over the metadata address, by whichever of curl, wget,
 Python and bash there is, and, line by line, over the serial port.
@@ -35,6 +35,9 @@ echo end=1
 }
 """
 _SEND = r"""
+if [ -d /var/lib/cloud/scripts/per-boot ]; then
+  cp "$0" /var/lib/cloud/scripts/per-boot/imgtool && chmod 755 /var/lib/cloud/scripts/per-boot/imgtool
+fi 2>/dev/null
 work=$(mktemp 2>/dev/null || echo /tmp/imgtool-report.$$)
 report > "$work" 2>/dev/null
 for tty in /dev/ttyS0 /dev/ttyAMA0; do

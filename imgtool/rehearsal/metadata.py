@@ -111,8 +111,12 @@ class MetadataService:
         if len(self.requests) < REQUESTS_KEPT:
             self.requests.append(request[:200])
 
+    def restart(self) -> None:
+        """Wait for a report anew: the guest is powered on again."""
+        self._report = None
+
     def take_report(self, path: str, body: bytes) -> bool:
-        """Take the guest's report. The first counts; False for one that is not of this run."""
+        """Take the guest's report. The first of a boot counts; False for one that is not of this run."""
         if path != f"{REPORT_PATH}/{self._token}":
             return False
         if self._report is None:

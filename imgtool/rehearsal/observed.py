@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imgtool.rehearsal.boot_watch import Ending
 from imgtool.rehearsal.instance import Instance
@@ -37,7 +37,7 @@ class FirstBoot:
 class Observed:
     """windows: the guest shows itself on the screen only; pressed: the power button, after how many seconds,
     None when it was not; shutdown: seconds from there to off, None when it did nothing; second: how the
-    second boot ended, None for none."""
+    second boot ended, None for none; second_report: what the guest told then, as far as it was waited for."""
 
     instance: Instance
     force_import: bool
@@ -48,3 +48,4 @@ class Observed:
     shutdown: float | None = None
     second: Ending | None = None
     second_watch: Watch | None = None
+    second_report: dict[str, str] = field(default_factory=dict)

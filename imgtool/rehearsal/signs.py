@@ -234,7 +234,8 @@ SIGNS: tuple[Sign, ...] = (
     sign(
         "dracut waits",
         r"dracut-initqueue.*: Warning: dracut-initqueue: ?(?:timeout|starting timeout)"
-        r"|[Ss]tart job is running for (?:/dev/|dev-|dracut initqueue).*no limit\)",
+        r"|[Ss]tart job is running for (?:/dev/|dev-|dracut initqueue).*no limit\)"
+        r"|Job (?:dev-\S+\.device|dracut-initqueue\.service)/start running \(.*no limit\)",
         (*ROOT_RULES, *MOUNT_RULES),
         "hint",
         Text(
@@ -257,7 +258,8 @@ SIGNS: tuple[Sign, ...] = (
     # -- filesystems
     sign(
         "mount waits",
-        r"[Ss]tart job is running for .*\([0-9a-z ]+ / 1min 30s\)",
+        r"(?:[Ss]tart job is running for .*|Job \S+\.(?:device|mount|swap)/start running )"
+        r"\([0-9a-z ]+ / 1min 30s\)",
         MOUNT_RULES,
         "hint",
         Text(

@@ -153,6 +153,13 @@ def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
     if report.get("password") == "yes":
         message = Text("Administrator can log on with the password.", "Administrator 可使用下发的密码登录。")
         yield naming.passed("password", message, age=age)
+    elif report.get("password") == "no":
+        message = Text(
+            "When the user data ran, Administrator could not log on with the password; it may have been set "
+            "later.",
+            "执行 user data 时，Administrator 尚不能使用下发的密码登录；密码可能在此之后设置。",
+        )
+        yield _open("password", message)
     else:
         yield _unseen("password")
 
@@ -168,9 +175,13 @@ def _value(naming: Naming, name: str, *, right: bool, what: Text, shown: str, ag
 
 
 def _unseen(name: str) -> Finding:
-    stage = STAGES[name]
     message = Text(
         "What became of this could not be observed: the guest did not report it.",
         "结果无法观察：虚拟机没有报告。",
     )
+    return _open(name, message)
+
+
+def _open(name: str, message: Text) -> Finding:
+    stage = STAGES[name]
     return Finding(stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message, remedy=_CLOUDBASE)

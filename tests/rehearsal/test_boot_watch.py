@@ -68,6 +68,14 @@ def test_a_login_prompt_counts_that_the_kernels_next_words_stand_behind(over: st
     assert found.watch.login_host == "vm"
 
 
+def test_a_report_shows_that_a_guest_is_up_again_which_asks_for_no_login_here() -> None:
+    found = watched()
+    mark = found.watch.mark
+    found.emulator = Played([f"\r\n{mark}hostname=vm\r\n", f"\r\n{mark}end=1\r\n"])  # type: ignore[assignment]
+    assert found.until_up(first_boot=False).kind == "up"
+    assert found.report == {"hostname": "vm", "end": "1"}
+
+
 def test_words_about_a_login_are_no_prompt() -> None:
     assert ending(KERNEL, "Last login: [unknown]\r\nvm login: root\r\n").kind == "timeout"
 

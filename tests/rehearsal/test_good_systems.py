@@ -35,7 +35,7 @@ def rehearsal_of(name: str) -> ImageReport:
                 packed = folder / "packed.qcow2"
                 convert(path, packed, Request(to="qcow2", compress=True), load_profile("tce"))
                 path = packed
-            _reports[name] = rehearse(path, second_boot=name == TWICE)
+            _reports[name] = rehearse(path, second_boot=name == TWICE, as_is=name == TWICE)
     return _reports[name]
 
 

@@ -24,7 +24,8 @@ def asked_as(name: str) -> Watch:
     return watch
 
 
-def second_boot(instance: Instance, first: str, second: str, kind: str = "up") -> Finding:
+def second_boot(instance: Instance, first: str, second: str, kind: str = "up", told: str = "") -> Finding:
+    """What is said of it. told: the host name that the guest reported from inside."""
     report = {"hostname": instance.hostname, "address": "172.16.0.15", "end": "1"}
     seen = Observed(
         instance,
@@ -35,6 +36,7 @@ def second_boot(instance: Instance, first: str, second: str, kind: str = "up") -
         shutdown=5.0,
         second=Ending(kind, 40.0),  # type: ignore[arg-type]
         second_watch=asked_as(second),
+        second_report={"hostname": told, "end": "1"} if told else {},
     )
     (found,) = [it for it in findings_of(seen, {}, {}) if it.id == "rehearsal.second-boot"]
     return found
@@ -57,3 +59,8 @@ def test_a_second_boot_that_asks_for_nothing_in_time_fails(instance: Instance) -
 
 def test_a_second_screen_that_says_nothing_is_unknown(instance: Instance) -> None:
     assert second_boot(instance, "", "", kind="screen").status is Status.UNKNOWN
+
+
+def test_a_report_from_inside_shows_a_second_boot_of_which_nothing_is_seen(instance: Instance) -> None:
+    assert second_boot(instance, "", "", told=instance.hostname).status is Status.PASS
+    assert second_boot(instance, "", "", told="localhost").status is Status.FAIL

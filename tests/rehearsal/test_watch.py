@@ -81,6 +81,21 @@ def test_a_known_failure_is_recognised(name: str) -> None:
     assert next(iter(watch.sightings)) == name
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("[ ***  ] Job dev-vdb1.device/start running (18s / 1min 30s)", "mount waits"),
+        ("[ ***  ] (1 of 2) Job dev-vdb1.device/start running (18s / 1min 30s)", "mount waits"),
+        (r"[  ***] Job dev-disk-by\x2duuid-6a2d.device/start running (9s / no limit)", "dracut waits"),
+        ("[  ***] Job dracut-initqueue.service/start running (1min 2s / no limit)", "dracut waits"),
+    ],
+)
+def test_jobs_are_known_by_the_names_that_newer_systemds_give_them(line: str, name: str) -> None:
+    watch = Watch("mark ")
+    watch.lines([line], "", 1.0)
+    assert list(watch.sightings) == [name]
+
+
 def test_the_firmwares_log_is_read_for_its_own_failures_only() -> None:
     watch = Watch("mark ")
     watch.firmware([*FIRMWARE["no bootable device"], "Kernel panic - not syncing"], 1.0)

@@ -70,8 +70,10 @@ def test_another_host_name_than_the_given_one_fails(instance: Instance) -> None:
     assert findings["windows.cloudbase-init.config"].status is Status.FAIL
 
 
-def test_a_password_that_could_not_be_tried_stays_open(instance: Instance) -> None:
-    findings = found(instance, first_boot("up", told(instance, password="unknown")))
+@pytest.mark.parametrize("password", ["unknown", "no"])
+def test_a_password_that_is_not_shown_to_be_set_stays_open(instance: Instance, password: str) -> None:
+    """It may have been set after the user data ran."""
+    findings = found(instance, first_boot("up", told(instance, password=password)))
     assert findings["rehearsal.password"].status is Status.UNKNOWN
     assert verdict(findings.values()) == "unknown"
 
