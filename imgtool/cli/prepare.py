@@ -138,7 +138,9 @@ def command(
     order = _order(image, name, settings, given, plan_only)
     _require_step(order, until)
     if plan_only:
-        return _show_plan(session, order, until, settings, out.main)
+        from imgtool.cli.prepare_plan import show_plan
+
+        return show_plan(session, order, until, settings, out.main)
     _make_folder(order.folder)
     journal = order.folder / "journal"
     if restart:
@@ -329,72 +331,6 @@ def _begun(run: Run) -> tuple[str, str]:
     """The image and the task that the cloud was asked for, "" each where it was not, or not yet."""
     begun = run.journal.last("import.begun") or {}
     return str(begun.get("image_id", "")), str(begun.get("task_id", ""))
-
-
-def _show_plan(session: Session, order: Order, until: str | None, settings: Settings, out: Any) -> int:
-    from imgtool.cloud import bandwidth
-    from imgtool.cloud.address import address
-    from imgtool.cloud.settings import byte_rate
-    from imgtool.facts import facts_of
-    from imgtool.image import Image, Options
-    from imgtool.pipeline import steps_for
-    from imgtool.report.phrases import size
-    from imgtool.report.visible import cells
-    from imgtool.steps.estimate import estimates
-    from imgtool.steps.foresight import Foresight, foreseen, phrase
-    from imgtool.steps.making import must_be_unpacked
-
-    packed = must_be_unpacked(order)
-    found = Foresight() if packed else foreseen(order)
-    with Image(order.image, order.profile, Options(order.target)) as image:
-        facts, _ = facts_of(image)
-        if facts["virtual_size"] is None and not packed and not found.stops:
-            image.disk.blocks  # noqa: B018 - says why it can't be read
-    said = Text("The image is judged once it is unpacked.", "镜像在解出后检查。") if packed else phrase(found)
-    place = address(order.address)
-    host = f"{place.bucket}.{settings.cos_endpoint}" if settings.cos_endpoint else ""
-    rate = byte_rate(settings.bandwidth) if settings.bandwidth else bandwidth.recall(host)
-    rows = []
-    total: float | None = 0.0
-    steps = steps_for(order)
-    last = next((n for n, step in enumerate(steps, 1) if step.name in (found.stops, until)), len(steps))
-    for each in estimates(order, steps[:last], facts, rate):
-        total = None if total is None or each.seconds is None else total + each.seconds
-        title = _REPAIRING if each.name == "convert" and found.repair else each.title
-        rows.append(
-            (
-                f"{each.name:9}{session.say(title)}",
-                "" if each.size is None else size(each.size),
-                session.say(Text("unknown", "未知")) if each.seconds is None else _span(each.seconds),
-            )
-        )
-    width = max(cells(row[0]) for row in rows)
-    lines = [
-        f"{number:2}. {title}{' ' * (width - cells(title))}  {amount:>10}  {span:>10}"
-        for number, (title, amount, span) in enumerate(rows, start=1)
-    ]
-    if total is None:
-        note = Text(
-            "The bandwidth is not known: give --bandwidth 100Mbps. Nothing was done.",
-            "带宽未知：请用 --bandwidth 100Mbps 指定。未执行任何操作。",
-        )
-    else:
-        at = f" ({size(rate)}/s)" if rate else ""
-        note = Text(
-            f"About {_span(total)} in all{at}. Nothing was done.",
-            f"预计共 {_span(total)}{at}。未执行任何操作。",
-        )
-    out.write("\n".join([session.say(said), *lines, session.say(note)]) + "\n")
-    return found.exit_code
-
-
-_REPAIRING = Text("Apply the repair, make a compressed qcow2", "执行修复，生成压缩的 qcow2")
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _tell(session: Session, text: Text) -> None:

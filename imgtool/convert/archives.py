@@ -308,7 +308,7 @@ class _Metered:
 def _from_zip(archive: ImageFile, writer: _Sparse) -> str:
     import zipfile
 
-    _small_directory(archive.path)
+    small_directory(archive.path)
     choice = _Choice(archive)
     try:
         with zipfile.ZipFile(archive.path) as opened:
@@ -341,7 +341,7 @@ def _member(opened: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Binary
         yield cast(BinaryIO, content)
 
 
-def _small_directory(path: Path) -> None:
+def small_directory(path: Path) -> None:
     """zipfile reads the whole directory into memory: look what size it claims (APPNOTE 4.3.14-16)."""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END)

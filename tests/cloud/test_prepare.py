@@ -248,7 +248,28 @@ def test_an_archive_is_unpacked_first(sandbox: Sandbox, disk: Path, env: Env) ->
     assert images(sandbox) == [("web-01", "NORMAL")]
     assert sorted(path.name for path in packed.with_name("export.tar.gz.prepare").iterdir()) == ["journal"]
     assert prepare(packed, env).returncode == 0
-    assert imgtool("prepare", packed, "--plan", env=env).returncode == 0
+    plan = imgtool("prepare", packed, "--plan", "--bandwidth", "8Mbps", env=env)
+    assert plan.returncode == 0, plan.stderr
+    for step in ("unpack", "wait"):  # what comes out of the archive, not what it takes
+        assert next(line for line in plan.stdout.splitlines() if f" {step} " in line).split()[-4:-2] == [
+            "48",
+            "MiB",
+        ]
+    assert "in all (976.6 KiB/s). Nothing was done." in plan.stdout
+
+
+def test_a_plan_says_why_a_size_is_not_known(disk: Path, env: Env) -> None:
+    packed = disk.with_name("web.raw.bz2")
+    with packed.open("wb") as out:
+        subprocess.run(["bzip2", "-c", str(disk)], stdout=out, check=True)
+    plan = imgtool("prepare", packed, "--plan", "--bandwidth", "8Mbps", env=env)
+    assert plan.returncode == 0, plan.stderr
+    assert "bzip2 keeps no size" in plan.stdout
+    assert "--bandwidth" not in plan.stdout
+    assert [line.split()[1] for line in plan.stdout.splitlines() if line.endswith("unknown")] == [
+        "unpack",
+        "wait",
+    ]
 
 
 def test_an_image_that_can_not_be_read_is_said(sandbox: Sandbox, tmp_path: Path, env: Env) -> None:
