@@ -47,6 +47,13 @@ def test_a_good_windows_keeps_every_rule(release: str) -> None:
     assert said == ({"windows.version"} if release in ("2019", "2022") else set())
 
 
+def test_every_rule_is_kept_by_a_good_windows() -> None:
+    kept = {
+        name for release in ("2008r2", "2016") for name in RULES if levels(name, image(release)) == ["kept"]
+    }
+    assert kept == set(RULES)
+
+
 @pytest.mark.parametrize("release", ["2008", "2008r2", "2022"])
 def test_all_rules_together_give_a_finding_each(release: str) -> None:
     assert {it.id for it in findings(image(release))} >= set(RULES)

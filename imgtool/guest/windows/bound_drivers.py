@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgtool.guest.windows.services import Service
 
 ENUM = "Enum"
+OF_BUSES = "boot bus extender"
 BUSES = ("PCI", "VMBUS", "XENBUS", "XENVIF", "XEN", "XENPCI")
 """Where network cards of machines, real or virtual, hang; those that Windows makes itself (ROOT, SWD) are
 left out."""
@@ -48,9 +49,15 @@ def read_bound_drivers(guest: WindowsGuest) -> tuple[BoundDriver, ...]:
     found = []
     for (role, name), devices in sorted(bound.items()):
         service = guest.services.get(name)
-        if service is not None and (role == "network" or service.effective_start == BOOT):
-            found.append(BoundDriver(role, service, tuple(sorted(devices))))
+        if service is None or (role == "boot" and not _drives_disks(service)):
+            continue
+        found.append(BoundDriver(role, service, tuple(sorted(devices))))
     return tuple(found)
+
+
+def _drives_disks(service: Service) -> bool:
+    """Starts at boot, and not for a bus: pci.sys is bound to hundreds of bridges."""
+    return service.effective_start == BOOT and service.group.lower() != OF_BUSES
 
 
 def _network_cards(control_set: Key) -> Iterator[tuple[str, str]]:

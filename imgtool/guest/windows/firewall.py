@@ -23,11 +23,22 @@ PROFILES = {"DomainProfile": "Domain", "StandardProfile": "Private", "PublicProf
 OF_POLICY = {"StandardProfile": ("PrivateProfile", "StandardProfile")}
 """What group policy calls a profile, where that is another name."""
 TCP, ANY_PROTOCOL = "6", "256"
+LOCAL_PORTS = "lport"
+"""How fields with local ports begin; later versions have their own: LPort2_10, LPort2_24."""
 EVERYWHERE = ("*", "0.0.0.0-255.255.255.255", "0.0.0.0/0.0.0.0", "0.0.0.0/0")
 # Fields that make a rule hold for some connections only, beyond those that name addresses.
 SECURED = ("security", "security2", "security2_9", "rmauth", "ruauth")
-ELSEWHERE = ("if", "rport", "rport2_10", "la4", "la6", "pfn", "luown")
-"""An interface, an address or a package of this machine: none of them is the same after the move."""
+REMOTES = ("ra4", "ra42", "ra6", "ra62")
+# What else a rule may say and still be about connections from anybody to the port.
+KNOWN = frozenset(
+    (
+        *("action", "active", "dir", "protocol", "profile", "app", "svc", "iftype", *REMOTES, *SECURED),
+        *("name", "desc", "embedctxt", "edge", "defer", "platform", "platform2"),
+    )
+)
+"""Any other field makes it a rule for some connections: an interface (IF), local addresses (LA4), remote
+ports (RPort), a package (AppPkgId, LUOwn), or what only Windows itself can tell (TTK2_27=WFDKmDriver: Wi-Fi
+Direct, whose rule without a port stands in every Windows since 10)."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +148,13 @@ def parse_rule(name: str, text: str, port: int, *, by_policy: bool = False) -> R
         return None
     if said("protocol") not in ("", TCP, ANY_PROTOCOL) or not _of_the_port(fields, port):
         return None
-    if not _of_remote_desktop(said("app"), said("svc")) or any(key in fields for key in ELSEWHERE):
+    if not _of_remote_desktop(said("app"), said("svc")):
+        return None
+    if any(key not in KNOWN and not key.startswith(LOCAL_PORTS) for key in fields):
         return None
     if "iftype" in fields and not {it.lower() for it in fields["iftype"]} & {"lan", "all"}:
         return None
-    remotes = [it for key in ("ra4", "ra42", "ra6", "ra62") for it in fields.get(key, ())]
+    remotes = [it for key in REMOTES for it in fields.get(key, ())]
     if any(it in EVERYWHERE for it in remotes):
         remotes = []
     if action == "bypass" or any(_demands(said(key)) for key in SECURED):
@@ -156,8 +169,9 @@ def _of_the_port(fields: dict[str, list[str]], port: int) -> bool:
     """A rule without ports is about all of them; a word such as RPC is about a service's."""
     ports = [
         part.strip()
-        for key in ("lport", "lport2_10")
-        for value in fields.get(key, ())
+        for key, values in fields.items()
+        if key.startswith(LOCAL_PORTS)
+        for value in values
         for part in value.split(",")
     ]
     if not ports:

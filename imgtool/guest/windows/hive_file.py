@@ -100,6 +100,7 @@ class HiveFile:
 
     def __init__(self, stream: BinaryIO, path: str) -> None:
         self.path = path
+        self._opened = stream  # which closes what is below it when it goes
         self._stream = getattr(stream, "raw", stream)  # a buffer would fetch far more than is asked for
         self._chunks_left = MOST_CHUNKS
         self._chunks: dict[int, bytes] = {}

@@ -93,9 +93,6 @@ LAST_WITH_OLD_RELEASES = "0.1.189"
 signed with SHA-2 only)."""
 
 DatabaseKind = Literal["CriticalDeviceDatabase", "DriverDatabase"]
-FIRST_WITH_DRIVER_DATABASE = (6, 2)
-"""The version of Windows (8, Server 2012) from which on a key SYSTEM\\DriverDatabase may be there; where it
-is, Windows does not read CriticalDeviceDatabase."""
 
 
 def disk_folder(driver: VirtioDriver, release: str, architecture: str) -> str:

@@ -33,6 +33,13 @@ def test_a_driver_that_starts_later_is_no_boot_driver() -> None:
     assert ("boot", "viostor") not in bound("2016", by_demand)
 
 
+def test_a_bus_is_not_told_with_its_hundreds_of_bridges() -> None:
+    def bus(made: Windows) -> None:
+        made.service("intelide")["Group"] = sz("Boot Bus Extender")
+
+    assert ("boot", "intelide") not in bound("2008r2", bus)
+
+
 def test_a_card_of_another_platform_is_named_while_its_driver_is_there() -> None:
     def vmware(made: Windows) -> None:
         made.system[f"{made.here}\\Services\\vmxnet3ndis6"] = services.driver("vmxnet3ndis6", 3)

@@ -28,6 +28,9 @@ def rule(text: str, port: int = 3389) -> Rule | None:
         "App=%SystemRoot%\\system32\\svchost.exe|Svc=termservice|LPort=3389|",
         "Svc=*|LPort=3389|",
         "IFType=Lan|LPort=3389|",
+        "LPort2_24=3389|",
+        "App=System|LPort=3389|Name=@FirewallAPI.dll,-28753|Desc=x|EmbedCtxt=y|Edge=TRUE|Defer=App|",
+        "LPort=3389|Platform=2:6:2|Platform2=GTEQ|",
         "RA4=0.0.0.0-255.255.255.255|LPort=3389|",
         "Security=NotRequired|LPort=3389|",
     ],
@@ -53,6 +56,16 @@ def test_a_rule_that_lets_everybody_in_to_the_port(rest: str) -> None:
         "LA4=10.0.0.5|LPort=3389|",
         "RPort=1024|LPort=3389|",
         "PFN=S-1-15-2-1|",
+        # of every Windows 10 and later, word for word: Wi-Fi Direct, and UPnP through Teredo
+        "App=System|Name=@wlansvc.dll,-37378|Desc=@wlansvc.dll,-37890|EmbedCtxt=@wlansvc.dll,-36865"
+        "|TTK2_27=WFDKmDriver|",
+        "Profile=Public|App=System|Name=@FirewallAPI.dll,-32762|Desc=@FirewallAPI.dll,-32764"
+        "|EmbedCtxt=@FirewallAPI.dll,-32752|TTK2_27=UPnP|",
+        "LPort2_24=RPC|",
+        "RPort2_10=80|LPort=3389|",
+        "AppPkgId=S-1-15-2-1|",
+        "LUAuth=O:LSD:(A;;CC;;;S-1-5-84-0-0-0-0-0)|LPort=3389|",
+        "FieldOfALaterVersion=1|LPort=3389|",
     ],
 )
 def test_a_rule_that_is_not_about_it_or_not_after_the_move(rest: str) -> None:
