@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 INSTALLER = {"x86_64": "CloudbaseInitSetup_Stable_x64.msi", "i386": "CloudbaseInitSetup_Stable_x86.msi"}
 LOCAL_SYSTEM = ("", "localsystem", "nt authority\\system", ".\\localsystem")
 SHOWN = 24
-ENCODINGS_ZH = {"utf-16": "UTF-16", "utf-8 with byte order mark": "带字节序标记（BOM）的 UTF-8"}
+ENCODINGS = {
+    "utf-16": Text.same("UTF-16"),
+    "utf-8 with byte order mark": Text("UTF-8 with a byte order mark", "UTF-8，且带有字节序标记（BOM）"),
+}
 
 
 @rule(
@@ -203,23 +206,28 @@ def config(image: Image) -> Iterator[Outcome]:
         return
     required, recommended = in_folder(limits.required, init), in_folder(limits.recommended, init)
     wrong, slight = differences(found, required), differences(found, recommended)
+    more = extras(found, {**required, **recommended})
+    beyond = [f"beyond the platform's: {', '.join(more)[:300]}"] if more else []
     if wrong:
         yield broken(
-            _named(wrong, Severity.ERROR), *_evidence(init, wrong), remedy=_set(init, found, wrong, required)
+            _named(wrong, Severity.ERROR),
+            *_evidence(init, wrong),
+            *beyond,
+            remedy=_set(init, found, wrong, required),
         )
     if slight:
         yield broken(
             _named(slight, Severity.WARNING),
             *_evidence(init, slight),
+            *([] if wrong else beyond),
             severity=Severity.WARNING,
             remedy=_set(init, found, slight, recommended),
         )
     if not wrong and not slight:
-        more = extras(found, required)
         yield kept(
             Text("It holds the settings of the platform.", "包含平台要求的各项设置。"),
             init.config_path,
-            *([f"beyond them: {', '.join(more)[:300]}"] if more else []),
+            *beyond,
         )
 
 
@@ -239,8 +247,8 @@ def _unreadable(guest: WindowsGuest, init: CloudbaseInit, found: Config) -> Outc
     if found.encoding != "text":
         return broken(
             Text(
-                f"The configuration is {found.encoding}, which cloudbase-init can't read.",
-                f"配置文件的编码为 {ENCODINGS_ZH[found.encoding]}，cloudbase-init 无法读取。",
+                f"The configuration is {ENCODINGS[found.encoding].en}, which cloudbase-init can't read.",
+                f"配置文件的编码为 {ENCODINGS[found.encoding].zh}，cloudbase-init 无法读取。",
             ),
             f"{init.config_path}: {found.encoding}",
             remedy=_as_ansi(guest, init, found),

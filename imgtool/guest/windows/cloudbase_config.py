@@ -47,6 +47,8 @@ LATER_NAMES: Mapping[str, tuple[str, str]] = {
 }
 """Section and name that an option has had since cloudbase-init 0.9.12; they count before the old name."""
 
+OF_THE_PAGE = re.compile("(?:PS )?C")
+"""What two lines of the page come to be called that are no settings: `C:\\powershell` and a prompt."""
 NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)?$")
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
@@ -168,13 +170,19 @@ def items_of(value: str) -> list[str]:
 
 
 def extras(config: Config, wanted: Mapping[str, str | tuple[str, ...]]) -> list[str]:
-    """What the configuration has beyond what is demanded: items of lists, by class name."""
+    """What the configuration has beyond what is demanded: items of lists by class name, other options."""
     more: list[str] = []
     for name, value in wanted.items():
         there = config.get(name)
         if isinstance(value, tuple) and there is not None:
             known = {_class(item) for item in value}
             more += [_class(item) for item in items_of(there.value) if _class(item) not in known]
+    known_places = {(DEFAULT, name) for name in wanted} | {
+        LATER_NAMES[it] for it in wanted if it in LATER_NAMES
+    }
+    for section, name in config.settings:
+        if (section, name) not in known_places and not OF_THE_PAGE.fullmatch(name):
+            more.append(name if section == DEFAULT else f"[{section}] {name}")
     return more
 
 

@@ -41,6 +41,13 @@ def test_extra_plugins_are_allowed_and_named() -> None:
     assert extras(read_config(changed.encode()), ALL) == ["RDPPostCertificateThumbprintPlugin"]
 
 
+def test_options_that_the_page_does_not_have_are_allowed_and_named() -> None:
+    assert extras(read_config(PAGE.encode()), ALL) == []
+    changed = f"{PAGE}\ntrim_enabled=true\n[openstack]\nmetadata_base_url=http://169.254.0.23/\nadd=1\n"
+    assert wrong(changed) == []
+    assert extras(read_config(changed.encode()), ALL) == ["trim_enabled", "[openstack] add"]
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_each_setting_that_differs_is_named(name: str) -> None:
     lines = [f"{name}=other" if it.startswith(f"{name}=") else it for it in PAGE.splitlines()]
