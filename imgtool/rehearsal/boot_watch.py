@@ -38,8 +38,8 @@ class Patience:
     """Seconds. boot: from power-on until up; silence: of a boot that the static check holds for broken;
     menu: at a boot menu without a countdown; settled: of a screen that no longer changes, three times that
     of one without a word that tells what it is;
-    first_boot: from the login prompt until the guest's report, and
-    `agreed` the same where the static check says that none will come."""
+    first_boot: of a silence behind the login prompt, in which the guest may still report (three times that,
+    when it is not silent), and `agreed` the same where the static check says that it will not."""
 
     boot: float
     silence: float
@@ -214,7 +214,9 @@ class BootWatch:
         if first_boot and self.report:
             self._reported = age if self._reported is None else self._reported
             # The report over the network comes behind that over the serial port, the login prompt about now.
-            if (login and self.by_network) or age - self._reported > self._patience.agreed:
+            done = self.by_network or "sent" in parse(self.watch.told)
+            patience = self._patience.agreed if done else self._patience.first_boot
+            if (login and done) or age - self._reported > patience:
                 return Ending("up", self._reported)
         elif not first_boot and (login or self.report):
             return Ending("up", login.age if login else age)
@@ -255,7 +257,8 @@ class BootWatch:
         if "no data source" in self.watch.sightings:
             return True
         agreed = any(self._broken(rule) for rule in _NO_FIRST_BOOT)
-        return (agreed and silence > self._patience.agreed) or since_login > self._patience.first_boot
+        patience = self._patience.agreed if agreed else self._patience.first_boot
+        return silence > patience or since_login > 3 * self._patience.first_boot
 
     def _explaining_silence(self) -> tuple[str, ...]:
         """The rules that explain why nothing comes after the stage that was reached last."""

@@ -2,7 +2,8 @@
 typed at the console of an image that has none. cloud-init runs it again on every later boot.
 
 It needs a POSIX shell and /proc. It reports twice: over the metadata address, by whichever of curl, wget,
-Python and bash there is, and, line by line, over the serial port.
+Python and bash there is, and, line by line, over the serial port, where it then says whether the other was
+sent.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ urlopen(sys.argv[1], open(sys.argv[2], "rb").read(), timeout=20).read()'
     bash -c 'exec 3<> /dev/tcp/$1/80 && { printf "POST %s HTTP/1.0\r\nContent-Length: %s\r\n\r\n" "$2" \
       "$(wc -c < "$3")"; cat "$3"; } >&3 && cat <&3' sh "${1#http://}" "$path" "$work"
 }
-send "http://169.254.169.254$path" 2>/dev/null
+if send "http://169.254.169.254$path" 2>/dev/null; then sent=yes; else sent=no; fi
 wait
+( printf '\r\n%s sent=%s\r\n' "$mark" "$sent" > "$tty" ) 2>/dev/null
 rm -f "$work"
 """
 
@@ -81,19 +83,25 @@ $facts = @(
   'password=' + $password
   'end=1'
 )
-try {
-  $port = New-Object System.IO.Ports.SerialPort('COM1', 115200)
-  $port.WriteTimeout = 20000
-  $port.Open()
-  foreach ($fact in $facts) { $port.Write("`r`n$mark $fact`r`n") }
-  $port.Close()
-} catch { }
+function Tell($lines) {
+  try {
+    $port = New-Object System.IO.Ports.SerialPort('COM1', 115200)
+    $port.WriteTimeout = 20000
+    $port.Open()
+    foreach ($line in $lines) { $port.Write("`r`n$mark $line`r`n") }
+    $port.Close()
+  } catch { }
+}
+Tell $facts
+$sent = 'no'
 foreach ($address in '169.254.169.254', '169.254.0.23') {
   try {
     [void](New-Object System.Net.WebClient).UploadString("http://$address$path", ($facts -join "`n"))
+    $sent = 'yes'
     break
   } catch { }
 }
+Tell @("sent=$sent")
 """
 
 

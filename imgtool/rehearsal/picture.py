@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections import Counter
@@ -31,11 +32,11 @@ class Screen:
     @classmethod
     def of_ppm(cls, data: bytes) -> Screen:
         """From a binary PPM (netpbm's ppm(5), `P6`, 8 bits a sample). Raises ValueError for anything else."""
-        fields = data[:64].split(None, 4)
-        if len(fields) < 4 or fields[0] != b"P6" or fields[3] != b"255":
+        header = re.match(rb"P6\s+(\d{1,6})\s+(\d{1,6})\s+255\s", data)
+        if header is None:
             raise ValueError("not a binary PPM with 8 bits a sample")
-        width, height = int(fields[1]), int(fields[2])
-        pixels = data[data.index(b"255") + 4 :]
+        width, height = map(int, header.groups())
+        pixels = data[header.end() :]
         if len(pixels) != 3 * width * height:
             raise ValueError("the PPM is cut short")
         return cls(width, height, pixels)

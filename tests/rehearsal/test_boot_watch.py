@@ -114,6 +114,24 @@ def test_a_quiet_boot_behind_a_menu_has_its_time() -> None:
     assert ending(*says).kind == "up"
 
 
+@pytest.mark.parametrize(("sent", "patient"), [("no", False), ("", True)])
+def test_a_report_over_the_network_is_waited_for_until_the_guest_says_that_there_is_none(
+    sent: str, patient: bool
+) -> None:
+    found = watched()
+    mark = found.watch.mark
+    says = [KERNEL, "\r\nvm login: ", f"\r\n{mark}end=1\r\n", f"\r\n{mark}sent={sent}\r\n" if sent else ""]
+    found.emulator = Played(says)  # type: ignore[assignment]
+    assert found.until_up(first_boot=True).kind == "up"
+    assert (found.emulator.age > 180) == patient
+
+
+def test_a_guest_that_is_busy_behind_its_login_prompt_has_more_time_for_its_first_boot() -> None:
+    busy = ["[   50.0] cloud-init[611]: at work\r\n" if each % 100 == 0 else "" for each in range(300)]
+    found = ending(KERNEL, "\r\nvm login: ", *busy, first_boot=True)
+    assert (found.kind, found.age > 380) == ("no first boot", True)
+
+
 def test_a_silence_is_only_cut_short_before_the_login() -> None:
     assert ending(KERNEL, broken="linux.fstab").kind == "silent"
     found = ending(KERNEL, "\r\nvm login: ", broken="disk.boot-mode", first_boot=True)

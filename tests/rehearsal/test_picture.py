@@ -19,6 +19,10 @@ def test_a_ppm_becomes_a_png_of_the_same_pixels() -> None:
     assert [rows[row * 7 + 1 : row * 7 + 7] for row in range(3)] == [pixels[:6], pixels[6:12], pixels[12:]]
 
 
+def test_a_screen_that_is_255_wide_is_one_too() -> None:
+    assert Screen.of_ppm(b"P6\n255 1\n255\n" + bytes(3 * 255)).width == 255
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"P5\n2 2\n255\n1234", b"P6\n2 2\n255\n12", b"P6\n2 2\n65535\n" + bytes(24)]
 )
