@@ -1,4 +1,3 @@
 """Booting an image on the platform's virtual hardware: the machine in QEMU, what it is given, what is
-watched, and what that shows. `rehearse` in course.py is the whole of it; `boot` in boot.py only starts an
-image.
+watched, and what that shows. `rehearse` in course.py is the whole of it.
 """

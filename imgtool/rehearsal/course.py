@@ -16,7 +16,6 @@ from pathlib import Path
 from imgtool.convert.progress import Progress, Silent
 from imgtool.image import Image
 from imgtool.rehearsal import config_drive
-from imgtool.rehearsal.boot import how_to_boot
 from imgtool.rehearsal.boot_watch import CAME_UP, BootWatch, Ending, Patience
 from imgtool.rehearsal.console import Console
 from imgtool.rehearsal.emulator import Emulator
@@ -27,7 +26,7 @@ from imgtool.rehearsal.machine import Disk, Machine, Mode, program
 from imgtool.rehearsal.metadata import MetadataService
 from imgtool.rehearsal.observed import FirstBoot, Observed
 from imgtool.rehearsal.qmp import EmulatorFailed
-from imgtool.rehearsal.setting import assemble, overlay, private_folder
+from imgtool.rehearsal.setting import assemble, how_to_boot, overlay, private_folder
 from imgtool.report.model import BootRecord, Picture
 from imgtool.rules import Finding, Rule, Status
 from imgtool.text import Text

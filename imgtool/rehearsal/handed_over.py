@@ -26,6 +26,11 @@ _SCRIPT = Text(
     zh="请在镜像中放置并启用开机脚本：挂载卷标为 config-2 的光盘，并应用 qcloud_action/os.conf"
     "（imgtool fix --force-import）。",
 )
+_CONSOLE = Text(
+    "Add console=tty0 console=ttyS0,115200 to the kernel arguments and rehearse again, or log in once it is "
+    "imported.",
+    "请在内核参数中加入 console=tty0 console=ttyS0,115200 后重新预演，或在导入后登录确认。",
+)
 _DATASOURCE = Text(
     "Name ConfigDrive first in datasource_list of /etc/cloud/cloud.cfg.d/.",
     "请在 /etc/cloud/cloud.cfg.d/ 的 datasource_list 中首先列出 ConfigDrive。",
@@ -67,13 +72,14 @@ def handed_over(seen: Observed, naming: Naming) -> Iterator[Finding]:
 
 
 def _not_observed() -> Finding:
-    """The guest told nothing from inside, as one that shows itself on a graphical screen only."""
+    """Nothing was told from inside, as by a guest that asks for a login on its screen only."""
     stage = STAGES["first-boot"]
     message = Text(
-        "What became of the first boot's settings could not be observed: the guest did not report.",
-        "首次启动的配置是否生效无法观察：虚拟机没有报告。",
+        "What became of the first boot's settings could not be observed: nobody could log in on the serial "
+        "console to ask.",
+        "首次启动的配置是否生效无法观察：无法在串口控制台登录查询。",
     )
-    return Finding(stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message)
+    return Finding(stage.id, Status.UNKNOWN, Severity.ERROR, stage.title, message, remedy=_CONSOLE)
 
 
 def _nothing_done(seen: Observed, naming: Naming) -> Finding:

@@ -1,5 +1,5 @@
-"""What one rehearsal needs on this machine: a private folder, the overlay over the image, the firmware's
-variables. All of it goes when the rehearsal ends."""
+"""What one rehearsal needs: the processor and the firmware that the image wants, a private folder, the
+overlay over the image, the firmware's variables. All that is made goes when the rehearsal ends."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from imgtool.text import Text
 
 if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
+    from imgtool.image import Image
 
 PREFIX = "imgtool-rehearsal-"
 LARGE = "/var/tmp"  # noqa: S108 - the folder made in it is private
@@ -43,6 +44,21 @@ def no_room(folder: str, why: str) -> NoRoom:
             zh=f"预演需要写入 {folder}，但无法写入：{why}。请将 TMPDIR 设为有数 GiB 可用空间的目录。",
         )
     )
+
+
+def how_to_boot(image: Image, mode: Mode | None = None) -> tuple[Architecture, Mode]:
+    """The processor and the firmware that an image wants, as far as it can be read: else x86-64, and BIOS."""
+    from imgtool.errors import ImgtoolError
+    from imgtool.guest.boot_mode import read_boot_mode
+
+    try:
+        found = read_boot_mode(image.disk)
+    except ImgtoolError:
+        return "x86_64", mode or "bios"
+    machines = {loader.machine for loader in found.loaders}
+    if found.mode == "uefi" and "arm64" in machines and not machines & {"x86_64", "i386"}:
+        return "aarch64", "uefi"
+    return "x86_64", mode or ("uefi" if found.mode == "uefi" else "bios")
 
 
 @contextmanager
