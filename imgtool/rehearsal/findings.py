@@ -27,7 +27,11 @@ _NOT_DONE = Text(
     "It asked for a login, but its first boot did not come to an end in time.",
     "系统已显示登录提示，但首次启动初始化未在时限内完成。",
 )
-_EXPLAINED_BY: Mapping[str, tuple[str, ...]] = {"menu": ("linux.bootloader",)}
+_EXPLAINED_BY: Mapping[str, tuple[str, ...]] = {
+    "menu": ("linux.bootloader",),
+    "off": ("linux.init",),
+    "loop": ("linux.init",),
+}
 
 
 def findings_of(seen: Observed, rules: Mapping[str, Rule], statics: Mapping[str, Finding]) -> list[Finding]:

@@ -28,6 +28,7 @@ ROOT_RULES = (
     "linux.kernel",
     "disk.other-disks",
     "disk.filesystem.clean",
+    "linux.init",
 )
 MOUNT_RULES = (
     "linux.fstab.data-disk",
@@ -35,6 +36,7 @@ MOUNT_RULES = (
     "linux.fstab",
     "disk.other-disks",
     "disk.filesystem.clean",
+    "linux.init",
 )
 CLOUD_INIT_RULES = (
     "linux.cloud-init.installed",

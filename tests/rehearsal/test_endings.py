@@ -11,7 +11,8 @@ from imgtool.rehearsal.findings import findings_of
 from imgtool.rehearsal.instance import new_instance
 from imgtool.rehearsal.observed import FirstBoot, Observed
 from imgtool.rehearsal.watch import Watch
-from imgtool.rules import Finding, Status, verdict
+from imgtool.rules import Finding, Severity, Status, verdict
+from imgtool.text import Text
 
 INSTANCE = new_instance()
 TOLD = {
@@ -28,10 +29,10 @@ PANIC = "[   31.0] Kernel panic - not syncing: Fatal exception in interrupt"
 
 
 def findings(
-    kind: Kind, *, login: bool, report: bool, line: str = "", force_import: bool = False
+    kind: Kind, *, login: bool, report: bool, line: str = "", force_import: bool = False, broken: str = ""
 ) -> list[Finding]:
     """Of a first boot that ended so. login: it had asked for one; report: the guest told of itself;
-    line: what the console said afterwards."""
+    line: what the console said afterwards; broken: what the static check finds broken."""
     watch = Watch("mark ")
     watch.lines(["Linux version 6.1.0"], "vm login: " if login else "", 30.0)
     watch.lines([line] if line else [], "", 31.0)
@@ -39,7 +40,9 @@ def findings(
     first = FirstBoot(
         watch, Ending(kind, 40.0, sighting), TOLD if report else {}, report, None, False, False, False, ()
     )
-    return findings_of(Observed(INSTANCE, force_import, "bios", first), {}, {})
+    static = Finding(broken, Status.FAIL, Severity.ERROR, Text.same("t"), Text.same("m"))
+    statics = {broken: static} if broken else {}
+    return findings_of(Observed(INSTANCE, force_import, "bios", first), {}, statics)
 
 
 @pytest.mark.parametrize("report", [True, False])
@@ -71,3 +74,20 @@ def test_a_system_that_asked_for_a_login_and_did_not_stay_fails_as_that(kind: Ki
 
 def test_a_forced_import_of_which_nothing_could_be_observed_is_unknown() -> None:
     assert verdict(findings("up", login=True, report=False, force_import=True)) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("off", ""),
+        ("loop", ""),
+        ("silent", "EXT4-fs (vda1): mounted filesystem with ordered data mode."),
+        ("failed", "You are in rescue mode. After logging in, type"),
+        ("failed", "[    3.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100"),
+    ],
+)
+def test_a_boot_that_ends_in_something_else_than_a_login_is_explained_by_the_rule_on_it(
+    kind: Kind, line: str
+) -> None:
+    found = findings(kind, login=False, report=False, line=line, broken="linux.init")
+    assert [it.id for it in found if it.status is Status.FAIL] == ["linux.init"]
