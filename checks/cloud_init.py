@@ -115,7 +115,7 @@ def _incomplete(guest: LinuxGuest, facts: CloudInit) -> Outcome:
         ),
         *_seen(facts),
         *(f"not in {program}: {name}" for name in facts.missing),
-        remedy=_install(guest, *missing_packages(guest, facts)),
+        remedy=_install(guest, *missing_packages(guest, facts), again=True),
     )
 
 
@@ -168,18 +168,12 @@ def _package(guest: LinuxGuest, facts: CloudInit, module: str) -> str:
 
 def _install(guest: LinuxGuest, *packages: str, again: bool = False) -> Text:
     names = " ".join(packages)
-    command = guest.release.install_command(*packages)
+    release = guest.release
+    command = release.install_again_command(*packages) if again else release.install_command(*packages)
     if not command:
         return Text(
             f"Install {names} with the guest's package manager.", f"请用系统的软件包管理器安装 {names}。"
         )
-    if again:
-        command = {
-            "apt-get": f"apt-get install --reinstall -y -o Dpkg::Options::=--force-confmiss {names}",
-            "dnf": f"dnf reinstall -y {names}",
-            "yum": f"yum reinstall -y {names}",
-            "zypper": f"zypper --non-interactive install --force {names}",
-        }.get(guest.release.package_manager, command)
     prepare = "apt-get update && " if guest.release.package_manager == "apt-get" else ""
     return Text(
         f"In the guest, as root:\n{prepare}{command}", f"请在系统内以 root 执行：\n{prepare}{command}"

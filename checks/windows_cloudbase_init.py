@@ -32,7 +32,6 @@ ENCODINGS = {
     family="windows",
     platform_code="CloudInitNotInstalled",
     requires=("disk.root",),
-    fixable=True,
 )
 def installed(image: Image) -> Iterator[Outcome]:
     """cloudbase-init is installed, and all that it runs with is there.
@@ -41,10 +40,18 @@ def installed(image: Image) -> Iterator[Outcome]:
     without (CloudInitNotInstalled). It is looked for where its service says, then where its installer puts
     it; it needs its service program, its own Python for this architecture and its packages. Evidence: the
     folder and what is missing in it. Example: `C:\\Program Files\\Cloudbase Solutions\\Cloudbase-Init: no
-    Python`. The fix is to run its installer.
+    Python`. The fix is to run its installer, which can only be done inside Windows: `imgtool fix
+    --cloudbase-init MSI` lays it down to run once, at the next start, and until Windows was started and shut
+    down this rule fails, because the platform would refuse the image.
     """
     guest = image.windows
     init = guest.cloudbase_init
+    if init.folder is None or init.missing:
+        from imgtool.guest.windows.first_boot import waits
+
+        if waits(guest):
+            yield _laid_down()
+            return
     if init.folder is None:
         from imgtool.guest.windows.cloudbase_init import PLACES
 
@@ -81,6 +88,25 @@ def installed(image: Image) -> Iterator[Outcome]:
     yield kept(
         Text("cloudbase-init is installed.", "已安装 cloudbase-init。"),
         f"{init.folder}: version {init.version or 'unknown'}",
+    )
+
+
+def _laid_down() -> Outcome:
+    from imgtool.guest.windows.first_boot import INSTALLER, SCRIPT, SERVICE
+
+    return broken(
+        Text(
+            "cloudbase-init is not installed yet: its installer is laid down, and runs at the next start.",
+            "cloudbase-init 尚未安装：安装包已放入镜像，将在下次启动时运行。",
+        ),
+        f"{SCRIPT}: installs {INSTALLER}",
+        f"the service {SERVICE} starts it",
+        remedy=Text(
+            "Start a copy of the image once in a virtual machine; wait until C:\\imgtool is gone (the"
+            " installer's log is in C:\\Windows\\Temp), shut Windows down, and check the image again.",
+            "请在虚拟机中启动一次镜像副本，等待 C:\\imgtool 消失（安装日志在 C:\\Windows\\Temp），"
+            "正常关机后重新检查。",
+        ),
     )
 
 

@@ -151,9 +151,9 @@ def choose(name: str | None, output: Path, converters: Mapping[str, Converter]) 
     known = ", ".join(suffix for converter in converters.values() for suffix in converter.suffixes)
     raise UsageError(
         Text(
-            en=f"The name {shown(output)} does not tell the format. Give --to ({named}), or one of these "
-            f"suffixes: {known}.",
-            zh=f"无法从文件名 {shown(output)} 判断目标格式。请用 --to 指定（{named}），"
-            f"或使用以下后缀之一：{known}。",
+            en=f"The name {shown(output)} does not tell the format. Use one of these suffixes: {known}. "
+            f"imgtool convert also takes --to ({named}).",
+            zh=f"无法从文件名 {shown(output)} 判断目标格式。请使用以下后缀之一：{known}；"
+            f"imgtool convert 还可用 --to 指定（{named}）。",
         )
     )

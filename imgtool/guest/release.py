@@ -92,6 +92,14 @@ _INSTALL = {
     "pacman": "pacman -S --noconfirm",
     "rpm-ostree": "rpm-ostree install",
 }
+# Also what the package database takes for installed, its files being gone. dnf installs first, since it
+# reinstalls nothing else; --force-confmiss brings back configuration that was removed.
+_INSTALL_AGAIN = {
+    "apt-get": "apt-get install -y --reinstall -o Dpkg::Options::=--force-confmiss {names}",
+    "yum": "yum install -y {names} && yum reinstall -y {names}",
+    "dnf": "dnf install -y {names} && dnf reinstall -y {names}",
+    "zypper": "zypper --non-interactive install --force {names}",
+}
 _REMOVE = {
     "apt-get": "apt-get purge -y",
     "yum": "yum remove -y",
@@ -137,6 +145,13 @@ class Release:
         """The line that installs packages in this guest; "" where its package manager is not known."""
         manager = _INSTALL.get(self.package_manager)
         return " ".join((manager, *packages)) if manager and packages else ""
+
+    def install_again_command(self, *packages: str) -> str:
+        """The line that installs packages whatever of them is there already; "" as install_command()."""
+        again = _INSTALL_AGAIN.get(self.package_manager)
+        return (
+            again.format(names=" ".join(packages)) if again and packages else self.install_command(*packages)
+        )
 
     def remove_command(self, *packages: str) -> str:
         """The line that removes packages from this guest; "" where its package manager is not known."""

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from imgtool.errors import Stated
+from imgtool.errors import CannotRead, Stated
 from imgtool.guest.filesystem import NotInGuest
 from imgtool.guest.tree import Tree, shown
 from imgtool.repair.draft_filesystem import DraftFilesystem, new_stat
@@ -41,6 +41,9 @@ WITHOUT_MODES = ("vfat", "exfat", "ntfs")
 PIECE = 4 << 20
 KEPT_FREE = 1 << 20
 """Bytes of a volume that a plan leaves free."""
+KEPT_INODES = 8
+FIXED_INODES = ("ext2", "ext3", "ext4")
+"""Filesystems whose inodes are counted when they are made; others make them out of free space."""
 
 
 class CannotMend(Stated):
@@ -74,6 +77,18 @@ class DraftTree(Tree):
         number = getattr(self.laid[point], "subvolume", 0) if point in self.laid else 0
         return f"subvolid={number}" if number else ""
 
+    def is_in_place(self, point: str) -> bool:
+        """Whether a mount point is a folder, or nothing yet, on a way without links: the appliance's kernel
+        would follow them out of the guest."""
+        folder, _, name = point.rpartition("/")
+        try:
+            filesystem, node, real = self.place(folder or "/")
+            below = filesystem.lookup(node, name) if name else None
+            is_folder = below is None or filesystem.stat(below).kind == "directory"
+        except CannotRead:
+            return False
+        return is_folder and name != ".." and real == (folder or "/")
+
     def volume_of(self, path: str) -> Volume:
         """The volume that a path without links lies on."""
         points = [point for point in self.mounts if _is_below(path, point)]
@@ -90,6 +105,7 @@ class Draft:
         self.mending = ""
         self.left: dict[str, Text] = {}
         self._grown: dict[str, int] = {}
+        self._made: dict[str, int] = {}
 
     def read(self, path: str) -> bytes:
         """As Tree.read, for files that are edited as a whole."""
@@ -123,7 +139,9 @@ class Draft:
         tree = self.tree
         if not tree.is_file(path):
             real = self._new(path)
-            self.need_room(real, len(data))
+            if tree.glob(_literal(real)):
+                raise _in_the_way(real)
+            self.need_room(real, len(data), files=1)
             folder, name = real.rsplit("/", 1)
             filesystem, node, _ = tree.place(folder or "/")
             filesystem.make(node, name, new_stat("file", mode, len(data), uid, gid), data)
@@ -189,6 +207,8 @@ class Draft:
             if found.kind == "directory":
                 raise CannotMend(Text(en=f"{path} is a directory.", zh=f"{path} 是目录。"))
         real = self._new(path)
+        if not tree.glob(_literal(real)):
+            self.need_room(real, 0, files=1)
         folder, name = real.rsplit("/", 1)
         filesystem, node, _ = tree.place(folder or "/")
         filesystem.make(node, name, new_stat("symlink", 0o777, len(target)), target)
@@ -251,12 +271,25 @@ class Draft:
         """Say why the rule that is being mended stays broken for now, though its steps are made."""
         self.left[self.mending] = why
 
-    def need_room(self, real: str, size: int) -> None:
-        """Raise CannotMend where the volume of a path has no room for so many more bytes."""
-        if size <= 0:
-            return
+    def need_room(self, real: str, size: int, files: int = 0) -> None:
+        """Raise CannotMend where the volume of a path has no room for so many more bytes, or for so many
+        more files and folders."""
         volume = self.tree.volume_of(real)
         details = volume.signature.details
+        if files and volume.signature.type in FIXED_INODES and "free_inodes" in details:
+            free = details["free_inodes"] - self._made.get(volume.name, 0)
+            if files > free - KEPT_INODES:
+                raise CannotMend(
+                    Text(
+                        en=f"{volume.name} has no inodes left: {real} needs {files}, {free} are free. "
+                        "Remove files first.",
+                        zh=f"{volume.name} 的 inode 不足：{real} 需要 {files} 个，仅剩 {free} 个。"
+                        "请先删除一些文件。",
+                    )
+                )
+            self._made[volume.name] = self._made.get(volume.name, 0) + files
+        if size <= 0:
+            return
         if "free_blocks" not in details or "block_size" not in details:
             return
         free = details["free_blocks"] * details["block_size"] - self._grown.get(volume.name, 0)
@@ -273,12 +306,12 @@ class Draft:
 
     def saved(self) -> Callable[[], None]:
         """What takes the draft back to how it is now."""
-        steps, grown = len(self.steps), dict(self._grown)
+        steps, grown, made = len(self.steps), dict(self._grown), dict(self._made)
         laid = [filesystem.saved() for filesystem in self.tree.laid.values()]
 
         def restore() -> None:
             del self.steps[steps:]
-            self._grown = grown
+            self._grown, self._made = grown, made
             for back in laid:
                 back()
             self.tree.changed()
@@ -309,6 +342,7 @@ class Draft:
                         zh=f"{shown(below)} 不是目录，无法创建 {shown(path)}。",
                     )
                 )
+            self.need_room(below, 0, files=1)
             filesystem, node, _ = tree.place(here)
             filesystem.make(node, part, new_stat("directory", 0o755))
             tree.changed()
@@ -317,6 +351,15 @@ class Draft:
         if tree.is_dir(real) and parts[-1] != ".":
             raise CannotMend(Text(en=f"{shown(real)} is a folder.", zh=f"{shown(real)} 是目录。"))
         return real
+
+
+def _in_the_way(path: str) -> CannotMend:
+    return CannotMend(
+        Text(
+            en=f"{shown(path)} is there and is no file, or is a link that leads to none: it is left alone.",
+            zh=f"{shown(path)} 已存在且不是普通文件，或是指向不存在文件的链接，不作修改。",
+        )
+    )
 
 
 def _digest(filesystem: DraftFilesystem, node: int, size: int) -> str:

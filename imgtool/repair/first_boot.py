@@ -10,25 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from imgtool.guest.windows.first_boot import FOLDER, SCRIPT, SERVICE
 from imgtool.repair.editor import RegistryValue
 from imgtool.repair.windows_drivers import SYSTEM, dword, service_key, set_values, sz
 
 if TYPE_CHECKING:
     from imgtool.repair.registration import Work
 
-NAME = "imgtool-first-boot"
-FOLDER = "/imgtool"
-SCRIPT = f"{FOLDER}/first-boot.cmd"
 LOG = "%SystemRoot%\\Temp\\imgtool-first-boot.log"
 
 
 def run_at_first_boot(work: Work, commands: Iterable[str], files: Mapping[str, bytes]) -> None:
-    """Lay down files beside a script of these commands (of cmd.exe; `%~dp0` is their folder)."""
-    for name, content in files.items():
-        work.draft.write(f"{FOLDER}/{name}", content)
+    """Lay down files, by their paths in FOLDER, and a script of these commands (of cmd.exe) beside them.
+
+    In the script `%~dp0` is that folder.
+    """
+    for path, content in files.items():
+        work.draft.write(path, content)
     lines = [
         "@echo off",
-        f"sc.exe delete {NAME}",  # first: whatever happens, it does not run twice
+        f"sc.exe delete {SERVICE}",  # first: whatever happens, it does not run twice
         "ping -n 30 127.0.0.1 >nul",  # until the services that an installer needs have started
         *commands,
         f'cd /d "%SystemRoot%" & rmdir /s /q "%SystemDrive%{FOLDER.replace("/", chr(92))}"',
@@ -40,7 +41,7 @@ def run_at_first_boot(work: Work, commands: Iterable[str], files: Mapping[str, b
     set_values(
         work,
         SYSTEM,
-        service_key(work.image.windows, NAME),
+        service_key(work.image.windows, SERVICE),
         {
             "Type": dword(0x10),
             "Start": dword(2),

@@ -18,7 +18,7 @@ from imgtool.repair.draft import CannotMend, Draft
 from imgtool.repair.editor import Device
 from imgtool.repair.labels import RULE, label_what_is_new
 from imgtool.repair.registration import Fix, Wishes, Work, discover
-from imgtool.rules import Finding, Rule, Severity, Status, run
+from imgtool.rules import Finding, Rule, Severity, Status, Verdict, run, verdict
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ WRITTEN_ANEW = ("image.features", "image.snapshots")
 NEW_FILE = Text(
     "No step is needed: the repaired image is written out anew, in a form that all can read.",
     "无需步骤：修复后的镜像会以通用的形式重新写出。",
+)
+BY_HAND = Text("imgtool can't mend this by itself.", "imgtool 无法自动修复此问题。")
+PENDING = Text(
+    "Its repair shows only when it is made; the image is checked again then.",
+    "修复效果需实际执行后才能确认，届时会重新检查。",
 )
 
 
@@ -44,13 +49,27 @@ class Unmended:
 @dataclass(frozen=True)
 class Plan:
     """before: what the rules found; expected: what they will find, as far as reading can tell; unmended:
-    broken rules that stay so, with the reasons; mounts: the guest's volumes by their mount points."""
+    broken rules that stay so, with the reasons; pending: those whose repair is among the steps and shows only
+    when it is made, so that they are `unknown` in `expected`; left_alone: those that were not to be mended;
+    mounts: the guest's volumes by their mount points."""
 
     before: tuple[Finding, ...]
     expected: tuple[Finding, ...]
     steps: tuple[Step, ...]
     unmended: tuple[Unmended, ...] = ()
+    pending: tuple[Finding, ...] = ()
+    left_alone: tuple[Finding, ...] = ()
     mounts: Mapping[str, Device] = field(default_factory=dict)
+
+    @property
+    def told(self) -> tuple[Finding, ...]:
+        """`expected` without what shows only when it is made."""
+        return tuple(it for it in self.expected if it.message != PENDING)
+
+    @property
+    def outlook(self) -> Verdict:
+        """The verdict on the repaired image if all steps do what they are meant to."""
+        return verdict(self.told)
 
     @property
     def runs_guest(self) -> bool:
@@ -113,8 +132,8 @@ def make_plan(
     for late in (False, True):
         tried: set[str] = set()
         for _ in range(ROUNDS):
-            todo = [name for name in wanted if name not in tried and _to_mend(findings, name, chosen)]
-            todo = [name for name in todo if name in fixes and fixes[name].late is late]
+            todo = [name for name in wanted if name in fixes and fixes[name].late is late]
+            todo = [name for name in todo if name not in tried and _to_mend(findings, fixes[name], chosen)]
             if not todo:
                 break
             known = len(draft.steps)
@@ -123,7 +142,7 @@ def make_plan(
                 now = drafted(image, draft)
                 if len(draft.steps) > known:  # another fix may have mended it as well
                     findings = tuple(run(now, rules, (name,)))
-                    if not _to_mend(findings, name, chosen):
+                    if not _to_mend(findings, fixes[name], chosen):
                         continue
                 why = _mend(fixes[name], now, draft, findings, wishes, asked=chosen is not None)
                 if why is not None:
@@ -133,14 +152,28 @@ def make_plan(
         with suppress(CannotRead):
             label_what_is_new(drafted(image, draft).linux, draft)
             findings = tuple(run(drafted(image, draft), rules))
+    reasons = {**draft.left, **reasons}
+    unseen = _unseen(draft) - set(reasons)
+    broken = [it for it in findings if it.status in BROKEN and it.severity is not Severity.INFO]
+    pending = tuple(it for it in broken if it.id in unseen and it.fixable)
+    left_alone = tuple(it for it in broken if it.id not in wanted)
     return Plan(
         before,
-        findings,
+        tuple(
+            replace(it, status=Status.UNKNOWN, message=PENDING) if it in pending else it for it in findings
+        ),
         tuple(draft.steps),
-        tuple(_unmended(findings, {**draft.left, **reasons}, _unseen(draft), wanted)),
+        tuple(
+            Unmended(it, NEW_FILE if it.id in WRITTEN_ANEW else reasons.get(it.id, BY_HAND))
+            for it in broken
+            if it not in pending and it not in left_alone
+        ),
+        pending,
+        left_alone,
         {
             point: Device.of(volume, draft.tree.options_of(point))
             for point, volume in draft.tree.mounts.items()
+            if draft.tree.is_in_place(point)
         },
     )
 
@@ -155,11 +188,11 @@ def drafted(image: Image, draft: Draft) -> Image:
     return made
 
 
-def _to_mend(findings: Iterable[Finding], name: str, chosen: Iterable[str] | None) -> bool:
+def _to_mend(findings: Iterable[Finding], fix: Fix, chosen: Iterable[str] | None) -> bool:
     return any(
-        it.id == name
+        it.id == fix.rule
         and it.status in BROKEN
-        and it.fixable
+        and (it.fixable or fix.prepares)
         and (it.severity is not Severity.INFO or chosen is not None)
         for it in findings
     )
@@ -196,30 +229,3 @@ def _unseen(draft: Draft) -> set[str]:
     own tool, or judged of the disk itself."""
     unseen = ("run", "registry", "fsck")
     return {it.mends for it in draft.steps if it.action in unseen or it.mends.startswith("disk.")}
-
-
-def _unmended(
-    findings: Iterable[Finding], reasons: Mapping[str, Text], unseen: set[str], wanted: Iterable[str]
-) -> Iterable[Unmended]:
-    wanted = set(wanted)
-    for finding in findings:
-        if finding.status not in BROKEN or finding.severity is Severity.INFO:
-            continue
-        if finding.id not in wanted:
-            continue
-        if finding.id in WRITTEN_ANEW:
-            yield Unmended(finding, NEW_FILE)
-        elif finding.id in reasons:
-            yield Unmended(finding, reasons[finding.id])
-        elif finding.id in unseen:
-            yield Unmended(
-                finding,
-                Text(
-                    "Its repair shows only when it is made; the image is checked again then.",
-                    "修复效果需实际执行后才能确认，届时会重新检查。",
-                ),
-            )
-        else:
-            yield Unmended(
-                finding, Text("imgtool can't mend this by itself.", "imgtool 无法自动修复此问题。")
-            )

@@ -67,22 +67,24 @@ Mend = Callable[[Work], None]
 
 @dataclass(frozen=True)
 class Fix:
-    """What mends a rule. late: it comes after the fixes of all other rules, since they give it reason."""
+    """What mends a rule. late: it comes after the fixes of all other rules, since they give it reason;
+    prepares: it only lays down what the guest itself does later, so that its rule is not fixable."""
 
     rule: str
     mend: Mend
     late: bool = False
+    prepares: bool = False
 
 
-def fix(*rules: str, late: bool = False) -> Callable[[Mend], tuple[Fix, ...]]:
+def fix(*rules: str, late: bool = False, prepares: bool = False) -> Callable[[Mend], tuple[Fix, ...]]:
     """Make the decorated function what mends these rules.
 
     It changes the draft, and raises CannotMend with the reason where it can't; what it changed until then is
-    dropped. It is only called when one of the rules is broken and its finding is fixable.
+    dropped. It is only called when one of the rules is broken and its finding is fixable, or it `prepares`.
     """
 
     def make(mend: Mend) -> tuple[Fix, ...]:
-        return tuple(Fix(rule, mend, late) for rule in rules)
+        return tuple(Fix(rule, mend, late, prepares) for rule in rules)
 
     return make
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from imgtool.repair.plan import BY_HAND
 from imgtool.report.json import finding_of
 from imgtool.report.model import kind
 from imgtool.report.phrases import LABELS
-from imgtool.report.text import Line, line
+from imgtool.report.text import Line, line, remedy_of
 from imgtool.report.visible import one_line, visible, wrapped
 from imgtool.rules import Finding, Rule, Severity, Verdict, verdict
 from imgtool.text import Language, Text
@@ -38,6 +39,10 @@ GUEST_CODE = Text(
 MENDED = Text("mended", "已修复")
 STAYS = Text("stays", "仍存在")
 SPOILED = Text("NEW", "新问题")
+UNMENDED = Text("Not mended:", "未修复：")
+PENDING = Text("To be seen only when the steps are made:", "执行上述步骤后才能确认：")
+UNKNOWN = Text("Could not be judged:", "无法判定：")
+LEFT_ALONE = Text("Not asked for (--only, --skip), and stays:", "未选择修复（--only、--skip），仍存在：")
 TO_APPLY = Text("To apply this to a copy, with the same options:", "应用到副本（选项与此次相同）：")
 LONGEST_NEW = 24
 """Lines that are shown of a file that is new, such as a driver's INF; JSON has them all."""
@@ -59,6 +64,9 @@ def plan_lines(plan: Plan, language: Language, width: int, rules: Mapping[str, R
             yield line((last, "bold"), "  ", (title, "dim"))
         yield from _step(step, language, width)
     yield from _unmended(plan.unmended, language, width)
+    yield from _listed(PENDING, plan.pending, language)
+    yield from _listed(UNKNOWN, (it for it in plan.told if kind(it) == "unknown"), language, width)
+    yield from _listed(LEFT_ALONE, plan.left_alone, language)
 
 
 def _step(step: Step, language: Language, width: int) -> Iterator[Line]:
@@ -83,11 +91,26 @@ def _unmended(found: Iterable[Unmended], language: Language, width: int) -> Iter
     if not found:
         return
     yield Line()
-    yield line((Text("Not mended:", "未修复：").say(language), "bold"))
+    yield line((UNMENDED.say(language), "bold"))
     for it in found:
         yield line("  ", (LABELS[kind(it.finding)].say(language), "bold"), "  ", it.finding.id)
         for text in (it.finding.message, it.why):
             yield from (line("    ", row) for row in wrapped(visible(text.say(language)), width - 4))
+        if it.why == BY_HAND:
+            yield from remedy_of(it.finding, language, width)
+
+
+def _listed(heading: Text, found: Iterable[Finding], language: Language, width: int = 0) -> Iterator[Line]:
+    """Findings below a heading. width: of their messages; 0 for none."""
+    found = list(found)
+    if not found:
+        return
+    yield Line()
+    yield line((heading.say(language), "bold"))
+    for it in found:
+        yield line("  ", (LABELS[kind(it)].say(language), "bold"), "  ", it.id)
+        if width:
+            yield from (line("    ", row) for row in wrapped(visible(it.message.say(language)), width - 4))
 
 
 def after_lines(
@@ -152,6 +175,8 @@ def image_of(
             {"id": it.finding.id, "severity": it.finding.severity.value, "reason": it.why.say(language)}
             for it in plan.unmended
         ],
+        "pending": [{"id": it.id, "severity": it.severity.value} for it in plan.pending],
+        "left_alone": [{"id": it.id, "severity": it.severity.value} for it in plan.left_alone],
         "before": _judged(plan.before, language, fail_on),
         "expected": _judged(plan.expected, language, fail_on),
         "after": None if after is None else _judged(after, language, fail_on),

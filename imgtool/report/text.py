@@ -112,13 +112,19 @@ def _finding(finding: Finding, language: Language, width: int) -> Iterator[Line]
         for row in visible(item).splitlines() or [""]:
             cut = row if len(row) <= LONGEST_EVIDENCE else row[: LONGEST_EVIDENCE - 1] + "…"
             yield line("      ", (cut, "cyan"))
-    if finding.remedy is not None:
-        yield line("    ", (HOW_TO_FIX.say(language), "bold"))
-        for text, is_command in remedy_lines(finding.remedy.say(language)):
-            if is_command:
-                yield line("      ", (text, "green"))
-            else:
-                yield from (line("      ", row) for row in wrapped(text, width - 6))
+    yield from remedy_of(finding, language, width)
+
+
+def remedy_of(finding: Finding, language: Language, width: int) -> Iterator[Line]:
+    """What a person is to do about it: prose wrapped, commands whole. Nothing where there is no remedy."""
+    if finding.remedy is None:
+        return
+    yield line("    ", (HOW_TO_FIX.say(language), "bold"))
+    for text, is_command in remedy_lines(finding.remedy.say(language)):
+        if is_command:
+            yield line("      ", (text, "green"))
+        else:
+            yield from (line("      ", row) for row in wrapped(text, width - 6))
 
 
 def _brief(finding: Finding, language: Language, width: int) -> Iterator[Line]:

@@ -32,8 +32,6 @@ class Foresight:
 
 def foreseen(order: Order) -> Foresight:
     """Judge the image as `check` would, and plan its repair as `fix` would."""
-    from imgtool.rules import verdict
-
     report = judged(order, order.image)
     if report.lacks is not None:
         return Foresight("check", report.lacks, 4)
@@ -47,8 +45,8 @@ def foreseen(order: Order) -> Foresight:
         plan = planned(order, order.image)
     except CannotRead as error:
         return Foresight("fix", error.statement(), code, wrong=wrong)
-    expected = verdict(plan.expected)
-    left = {it.id for it in plan.expected if report.fails(it) or report.leaves_open(it)}
+    expected = plan.outlook
+    left = {it.id for it in plan.told if report.fails(it) or report.leaves_open(it)}
     mended = tuple(name for name in wrong if name not in left)
     if expected != "pass":
         return Foresight("fix", None, 1 if expected == "fail" else 3, len(plan.steps), wrong, mended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +16,7 @@ from imgtool.guest.root import Root
 from imgtool.guest.tree import NotInGuest, Tree
 from imgtool.repair.apply import apply_steps, folded
 from imgtool.repair.directory import DirectoryEditor, DirectoryFilesystem
-from imgtool.repair.draft import CannotMend, Draft
+from imgtool.repair.draft import KEPT_INODES, CannotMend, Draft
 from imgtool.repair.editor import EditFailed, RegistryValue
 from imgtool.repair.steps import Append, Edit, Outdated, Run
 from tests.guest.stand_in import BOOT, ROOT
@@ -115,6 +116,32 @@ def test_what_is_in_the_way_is_said(draft: Draft) -> None:
         draft.write("/etc/sub", "")
     with pytest.raises(NotInGuest):
         draft.edit("/etc/absent", lambda text: text)
+
+
+def test_a_file_is_not_made_where_no_inode_is_left(filesystem: DirectoryFilesystem) -> None:
+    """Blocks may be free all the same: `df` shows room, `df -i` none."""
+    few = {"free_blocks": 1 << 20, "block_size": 4096, "free_inodes": KEPT_INODES + 2, "total_inodes": 100}
+    volume = replace(ROOT, signature=replace(ROOT.signature, details=few))
+    draft = Draft(Root("linux", Tree(filesystem, volume), volume))
+    draft.write("/etc/fstab", "no new inode\n")
+    draft.write("/etc/one", "1")
+    with pytest.raises(CannotMend, match="no inodes left"):
+        draft.write("/etc/new/file", "a folder and a file")
+    xfs = replace(volume, signature=replace(volume.signature, type="xfs"))
+    made = Draft(Root("linux", Tree(filesystem, xfs), xfs))
+    made.write("/etc/a/b/c/d", "XFS makes inodes as it needs them")
+
+
+def test_a_mount_point_that_the_appliances_kernel_would_follow_elsewhere_is_not_mounted(
+    tmp_path: Path, filesystem: DirectoryFilesystem
+) -> None:
+    (tmp_path / "etc/dangling").symlink_to("/usr/sbin")
+    tree = Tree(filesystem, ROOT)
+    for point in ("/etc/sub", "/usr", "/etc/dangling", "/none/../../usr", "/new"):
+        tree.mount(point, filesystem, BOOT)
+    made = Draft(Root("linux", tree, ROOT)).tree
+    in_place = {point for point in made.mounts if made.is_in_place(point)}
+    assert in_place == {"/", "/etc/sub", "/usr", "/new"}
 
 
 def test_a_draft_goes_back_to_where_it_was(draft: Draft) -> None:

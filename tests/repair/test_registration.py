@@ -10,7 +10,15 @@ from imgtool.rules import discover as rules
 
 
 def test_every_fixable_rule_has_a_fix_and_every_fix_a_fixable_rule() -> None:
-    assert {name for name, rule in rules().items() if rule.fixable} == set(discover())
+    fixes = discover().values()
+    assert {name for name, rule in rules().items() if rule.fixable} == {
+        it.rule for it in fixes if not it.prepares
+    }
+
+
+def test_a_fix_that_only_prepares_has_a_rule_that_is_not_called_fixable() -> None:
+    (only,) = [it for it in discover().values() if it.prepares]
+    assert not rules()[only.rule].fixable
 
 
 def test_a_fix_says_what_it_does() -> None:

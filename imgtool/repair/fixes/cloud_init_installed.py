@@ -18,13 +18,16 @@ _INSTALL = {
     "rpm": f"cd {FOLDER} && rpm -Uvh --replacepkgs --nosignature ./*.rpm",
 }
 # Whatever the package database says: files may be gone that it takes for installed. apt ends well where it
-# can't fetch what it is to install anew, so dpkg is asked.
+# can't fetch what it is to install anew, so dpkg is asked; dnf and yum fail where no repository has the same
+# version any more, so they install anew only what lacks files.
 _AGAIN = {
     "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall "
     "-o Dpkg::Options::=--force-confmiss -o Dpkg::Options::=--force-confold {names} "
     "&& ! dpkg -V {names} | grep '^missing' >&2",
-    "dnf": "{install} && {{ rpm -V --nomtime {names} || dnf reinstall -y {names}; }}",
-    "yum": "{install} && {{ rpm -V --nomtime {names} || yum reinstall -y {names}; }}",
+    "dnf": "dnf install -y {names} "
+    "&& {{ ! rpm -V {names} | grep '^missing' >&2 || dnf reinstall -y {names}; }}",
+    "yum": "yum install -y {names} "
+    "&& {{ ! rpm -V {names} | grep '^missing' >&2 || yum reinstall -y {names}; }}",
     "zypper": "zypper --non-interactive install --force {names}",
 }
 
@@ -91,7 +94,7 @@ def _install_by_network(work: Work) -> None:
         raise CannotMend(
             Text(en="The guest's package manager is not known.", zh="无法识别客户机的包管理器。")
         )
-    command = _AGAIN.get(release.package_manager, "{install}").format(install=install, names=names)
+    command = _AGAIN.get(release.package_manager, install).format(names=names)
     if release.package_manager == "apt-get":
         command = f"apt-get update && {command}"
     work.draft.run(command, network=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imgtool.checks.btrfs import absent_subvolume
 from imgtool.checks.fstab import PATH
 from imgtool.guest import fstab_lines as lines
+from imgtool.guest.tree import shown
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.text import Text
 
@@ -27,9 +28,22 @@ def with_lines(text: str, changed: dict[int, str | None]) -> str:
     return "\n".join(lines)
 
 
-def change(work: Work, changed: dict[int, str | None]) -> None:
-    """Write the lines into the guest's fstab."""
-    work.draft.edit(PATH, lambda text: with_lines(text, changed))
+def change(work: Work, changed: dict[int, str | None], more: str = "") -> None:
+    """Write the lines, and another at the end, into the guest's fstab. Raises CannotMend for a link."""
+    if work.draft.tree.lstat(PATH).kind == "symlink":
+        real = work.draft.tree.realpath(PATH)
+        raise CannotMend(
+            Text(
+                en=f"{PATH} is a link to {shown(real)}, perhaps by mistake: make it a file first.",
+                zh=f"{PATH} 是指向 {shown(real)} 的链接，可能有误：请先将其改为普通文件。",
+            )
+        )
+
+    def with_all(text: str) -> str:
+        text = with_lines(text, changed)
+        return f"{text.rstrip(chr(10))}\n{more}\n".lstrip("\n") if more else text
+
+    work.draft.edit(PATH, with_all)
 
 
 @fix("linux.fstab.data-disk")
@@ -72,9 +86,7 @@ def mend_lines(work: Work) -> None:
     changed = dict(_lines(guest))
     lacking = lines.lacks_root_line(guest)
     right = lines.right_root_line(guest)
-    if lacking and right:
-        work.draft.edit(PATH, lambda text: f"{text.rstrip(chr(10))}\n{right}\n".lstrip("\n"))
-    change(work, changed)
+    change(work, changed, right if lacking and right else "")
 
 
 def _lines(guest: LinuxGuest) -> Iterator[tuple[int, str | None]]:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from imgtool.checks import windows_cloudbase_init as rules
+from imgtool.guest.windows.first_boot import INSTALLER, waits
 from imgtool.repair.first_boot import run_at_first_boot
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.repair.windows_drivers import SOFTWARE, SYSTEM, dword, service_key, set_values, sz
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 LARGEST_INSTALLER = 256 << 20
 LARGEST_SCRIPT = 4 << 20
 BEFORE = ".before-imgtool"
+STARTS_ONCE = Text(
+    en="The installer is laid down and runs once, at the next start of Windows: start the repaired "
+    "image in a virtual machine, shut it down, and check it again before it is imported.",
+    zh="安装包已放入镜像，会在 Windows 下次启动时运行一次：请先在虚拟机中启动修复后的镜像，"
+    "正常关机并重新检查，再导入。",
+)
 
 
-@fix("windows.cloudbase-init.installed")
+@fix("windows.cloudbase-init.installed", prepares=True)
 def lay_down_the_installer(work: Work) -> None:
     """The installer runs once, at the next start of Windows: it can only run inside."""
+    if waits(work.image.windows):
+        raise CannotMend(STARTS_ONCE)
     given = work.wishes.cloudbase_init
     found = _given(given, "*.msi") if given is not None else None
     if found is None:
@@ -37,20 +46,13 @@ def lay_down_the_installer(work: Work) -> None:
         )
     if found.stat().st_size > LARGEST_INSTALLER:
         raise CannotMend(Text(en=f"{found} is too large for an installer.", zh=f"{found} 过大，不是安装包。"))
-    name = "CloudbaseInitSetup.msi"
+    name = INSTALLER.rpartition("/")[2]
     command = (
         f'msiexec /i "%~dp0{name}" /qn /norestart /l*v "%SystemRoot%\\Temp\\cloudbase-init-setup.log" '
         "RUN_SERVICE_AS_LOCAL_SYSTEM=1 LOGGINGSERIALPORTNAME=COM1"
     )
-    run_at_first_boot(work, (command,), {name: found.read_bytes()})
-    work.draft.leave(
-        Text(
-            en="The installer is laid down and runs once, at the next start of Windows: start the repaired "
-            "image in a virtual machine, shut it down, and check it again before it is imported.",
-            zh="安装包已放入镜像，会在 Windows 下次启动时运行一次：请先在虚拟机中启动修复后的镜像，"
-            "正常关机并重新检查，再导入。",
-        )
-    )
+    run_at_first_boot(work, (command,), {INSTALLER: found.read_bytes()})
+    work.draft.leave(STARTS_ONCE)
 
 
 @fix("windows.cloudbase-init.service")
