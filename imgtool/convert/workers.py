@@ -28,6 +28,7 @@ WAITING = 2  # rooms beside those that threads are at work in
 ORDER = struct.Struct("=IQQ")
 LAST_STANDARD = 2  # descriptor of standard error
 ANSWER = 4096  # bytes; a run has 256 clusters at most
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Workers(Protocol):
@@ -89,61 +90,100 @@ class Processes:
         """needed: descriptors that the work reads from; no other stays open in the processes."""
         self.rooms = ROOMS
         self._work = work
-        self._processes: list[tuple[int, socket.socket]] = []
+        self._copies: list[_Copy] = []
         self._begun = 0
-        self._under_way: deque[tuple[socket.socket, int, Run]] = deque()
+        self._under_way: deque[tuple[_Copy, int, Run]] = deque()
         try:
             for _ in range(count):
-                self._add(needed)
+                self._copies.append(_Copy(work, needed))
         except OSError:
             self.end()
             raise
 
-    def _add(self, needed: Collection[int]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                process = os.fork()
-            except OSError:
-                ours.close()
-                raise
-            if process == 0:
-                _serve(self._work, theirs, {*needed, theirs.fileno()})
-        self._processes.append((process, ours))
-
     def begin(self, room: int, run: Run) -> None:
-        _, asked = self._processes[self._begun % len(self._processes)]
+        asked = self._copies[self._begun % len(self._copies)]
         self._begun += 1
         self._under_way.append((asked, room, run))
-        with suppress(OSError):  # it was killed
-            asked.send(ORDER.pack(room, *run))
+        asked.ask(ORDER.pack(room, *run))
 
     def next(self) -> Sizes[int]:
         asked, room, run = self._under_way.popleft()
-        said = b""
-        with suppress(OSError):
-            said = asked.recv(ANSWER)
+        said = asked.answer(ORDER.pack(room, *run))
         return array("I", said) if said else self._work(room, run)
 
     def end(self) -> None:
-        for process, asked in self._processes:
-            asked.close()
+        for copy in self._copies:
+            copy.end()
+
+
+class _Copy:
+    """A copy of this process that works on runs, one after the other. Raises OSError where there can be none.
+
+    Each answer begins with the order that it answers. Once the copy or the connection fails, the copy is
+    ended and nothing that it said counts: of one that was killed Linux tells ECONNRESET first, and only then
+    gives the answers that were waiting, which would be taken for those of later orders. And one that still
+    worked would write into rooms that others have by then.
+    """
+
+    def __init__(self, work: Work, needed: Collection[int]) -> None:
+        self._process: int | None = None
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            # a signal that came between the fork and the copy's own handlers would unwind this program there
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+            try:
+                self._process = os.fork()
+                if self._process == 0:
+                    _serve(work, theirs, {*needed, theirs.fileno()}, before)
+            except OSError:
+                self._channel.close()
+                raise
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def ask(self, order: bytes) -> None:
+        """Never waits: so few orders and answers as there are rooms have place in the sockets."""
+        if self._process is not None:
+            try:
+                self._channel.send(order)
+            except OSError:
+                self.end()
+
+    def answer(self, order: bytes) -> bytes:
+        """To the order that was asked first of those without an answer; nothing if it could not be done."""
+        if self._process is None:
+            return b""
+        try:
+            said = self._channel.recv(ANSWER)
+        except OSError:
+            said = b""
+        if not said.startswith(order):
+            self.end()
+            return b""
+        return said[len(order) :]
+
+    def end(self) -> None:
+        """At once. It is gone afterwards."""
+        if self._process is not None:
             with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored it is gone
-                os.kill(process, signal.SIGKILL)
-                os.waitpid(process, 0)
-        self._processes = []
+                os.kill(self._process, signal.SIGKILL)
+                os.waitpid(self._process, 0)
+            self._process = None
+            self._channel.close()
 
 
-def _serve(work: Work, asked: socket.socket, kept: set[int]) -> NoReturn:
+def _serve(work: Work, asked: socket.socket, kept: set[int], mask: set[int | signal.Signals]) -> NoReturn:
     """Work until the one who asks is gone.
 
     kept: the descriptors that stay open. Another's socket would hide that it is gone, and a lock of its own
-    would outlive it.
+    would outlive it. mask: the signals to block from here on.
     """
     try:
+        for number in ENDING_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as of nohup
+                signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is sent to all: the one who asks decides
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor > LAST_STANDARD and descriptor not in kept:
                 with suppress(OSError):  # the listing's own
@@ -154,7 +194,7 @@ def _serve(work: Work, asked: socket.socket, kept: set[int]) -> NoReturn:
                 said = work(room, (first, until)).tobytes()
             except Exception:
                 said = b""
-            asked.send(said)
+            asked.send(order + said)
     except BaseException:  # noqa: S110 - no answer is an answer
         pass
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -93,6 +94,79 @@ def test_the_work_of_a_killed_process_is_done_all_the_same() -> None:
         done = [list(workers.next()) for _ in range(8)]
     assert [number for _, number in done] == list(range(1, 9))
     assert {process for process, _ in done[1::2]} == {os.getpid()}
+
+
+def test_no_answer_of_a_killed_process_is_taken_for_that_to_another_run() -> None:
+    """Linux tells first that the other end is gone, and gives the answers that it left only then."""
+    ours, answered = os.getpid(), mmap.mmap(-1, 4)
+
+    def number(room: int, run: Run) -> Sizes[int]:
+        if run[0] == 3 and os.getpid() != ours:
+            answered[:4] = os.getpid().to_bytes(4, "little")
+            time.sleep(60)
+        return array("I", [run[0]])
+
+    with ended(Processes(number, 1, ())) as workers:
+        for begun in range(8):
+            workers.begin(begun, (begun, begun + 1))
+        while not (process := int.from_bytes(answered[:4], "little")):
+            time.sleep(0.001)
+        os.kill(process, signal.SIGKILL)
+        while alive(process):
+            time.sleep(0.001)
+        assert [workers.next()[0] for _ in range(8)] == list(range(8))
+
+
+def test_a_process_that_can_not_be_asked_any_more_writes_no_longer_into_the_rooms() -> None:
+    """Its work is done here, and the room goes to another run."""
+    ours, memory = os.getpid(), mmap.mmap(-1, 4096)
+
+    def late(room: int, run: Run) -> Sizes[int]:
+        if os.getpid() != ours:
+            time.sleep(0.2)
+        memory[room] = run[0]
+        return array("I", [run[0]])
+
+    with ended(Processes(late, 1, ())) as workers:
+        assert isinstance(workers, Processes)
+        workers.begin(0, (7, 8))
+        channel = workers._copies[0]._channel
+        channel.shutdown(socket.SHUT_RD)
+        assert workers.next()[0] == 7
+        memory[0] = 9
+        time.sleep(0.3)
+    assert memory[0] == 9
+
+
+def test_a_signal_just_after_the_fork_unwinds_the_one_who_asks_alone() -> None:
+    """And not its copy, which would remove what is temporary beside it."""
+    script = """
+import os, signal, time
+from array import array
+from imgtool.convert.workers import Processes
+class Ended(BaseException): pass
+def end(number, frame): raise Ended
+signal.signal(signal.SIGTERM, end)
+real = os.fork
+def fork():
+    process = real()
+    if process == 0:
+        os.kill(os.getpid(), signal.SIGTERM)  # the copy alone is told to end
+        time.sleep(0.01)
+    return process
+os.fork = fork
+try:
+    workers = Processes(lambda room, run: array("I", [os.getpid()]), 2, ())
+except Ended:
+    print("unwound", os.getpid(), flush=True)
+    os._exit(0)
+workers.begin(0, (0, 1))
+assert list(workers.next()) == [os.getpid()]
+workers.end()
+print("done")
+"""
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout == b"done\n"
 
 
 def test_processes_are_gone_after_the_end() -> None:
