@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +11,9 @@ from imgtool.text import Language, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+NARROWEST, COLUMNS = 2, 80
 
 
 class Progress(Protocol):
@@ -49,6 +53,7 @@ class Bar:
 
     def begin(self, title: Text, total: int | None, unit: str = "B") -> None:
         self.end()
+        told = _columns() >= NARROWEST
         self._bar = (self._make or _tqdm())(
             total=total,
             desc=title.say(self._language),
@@ -58,7 +63,9 @@ class Bar:
             # Of what only takes time, the time is all there is to show: a rate would be "1.2 s/s".
             bar_format="{desc}  {elapsed}" if unit == "s" and total is None else None,
             leave=False,
-            dynamic_ncols=True,
+            # in a terminal that says it has no columns, tqdm shortens wide characters for ever
+            dynamic_ncols=told,
+            ncols=None if told else COLUMNS,
             miniters=1,  # each step looks at the clock, so nobody needs to watch over slow ones
             file=sys.stderr,
         )
@@ -79,6 +86,14 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+def _columns() -> int:
+    """Of the terminal, as it says."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError):
+        return 0
 
 
 def _tqdm() -> Callable[..., Any]:
