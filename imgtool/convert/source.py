@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from imgtool.disk.probe import ImageFile
 
 SECTOR = 512
+TIME_LIMIT = 60.0  # seconds for one read: a disk may have to start turning, a network to come back
 Range = tuple[int, int, bool]  # offset and length in bytes; reads as zeroes for certain
 
 
@@ -199,7 +200,7 @@ def open_source(file: ImageFile, data_path: Path | None = None) -> Iterator[Sour
         return
     from imgtool.disk.nbd import serve
 
-    with serve(path, driver, options, allocation=True) as blocks:
+    with serve(path, driver, options, allocation=True, time_limit=TIME_LIMIT) as blocks:
         yield Source(path, blocks.size, _Served(blocks), moment)
 
 

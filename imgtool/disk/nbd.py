@@ -14,8 +14,9 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -60,6 +61,9 @@ ALLOCATION = b"base:allocation"
 CMD_READ = 0
 CMD_DISCONNECT = 2
 CMD_BLOCK_STATUS = 7
+FLAG_WHOLE = 1 << 2  # NBD_CMD_FLAG_DF: in one chunk. Else QEMU hangs up at a sector that it can't read
+CAN_SEND_WHOLE = 1 << 7  # NBD_FLAG_SEND_DF
+OUR_FILES = ("/dev/std", "/dev/fd/", "/proc/self/", "/proc/thread-self/")  # another process has others there
 
 
 class ServerFailed(CannotRead):
@@ -90,13 +94,16 @@ class NbdBlocks:
     allocation: also ask for block status, if the server has it; costs two more answers at the start.
     """
 
-    def __init__(self, connection: socket.socket, allocation: bool = False) -> None:
+    def __init__(
+        self, connection: socket.socket, allocation: bool = False, time_limit: float = TIME_LIMIT
+    ) -> None:
         self._connection = connection
         self._structured = False
+        self._read_flags = 0
         self._context: int | None = None  # the number that the server gave to base:allocation
         self._handles = count(1)
         self._failed: str | None = None
-        connection.settimeout(TIME_LIMIT)
+        connection.settimeout(time_limit)
         self._size = self._negotiate(allocation)
 
     @property
@@ -171,6 +178,8 @@ class NbdBlocks:
                 raise ServerFailed(data.decode(errors="replace") or f"option error {kind:#x}")
             if kind == REP_INFO and len(data) == 12 and int.from_bytes(data[:2], "big") == INFO_EXPORT:
                 size = int.from_bytes(data[2:10], "big")
+                if self._structured and int.from_bytes(data[10:], "big") & CAN_SEND_WHOLE:
+                    self._read_flags = FLAG_WHOLE
             elif kind != REP_INFO:
                 break
         raise ServerFailed("it does not name the size of the disk")
@@ -216,7 +225,8 @@ class NbdBlocks:
             raise ReadFailed(offset, length, self._failed)
         handle = next(self._handles)
         try:
-            self._send(_request(command, handle, offset, length))
+            flags = self._read_flags if command == CMD_READ else 0
+            self._send(_request(command, handle, offset, length, flags))
             yield handle
         except ServerFailed as error:
             self._failed = error.why
@@ -300,22 +310,28 @@ class NbdBlocks:
             left = left[got:]
 
 
-def _request(command: int, handle: int, offset: int, length: int) -> bytes:
+def _request(command: int, handle: int, offset: int, length: int, flags: int = 0) -> bytes:
     kind = command.to_bytes(2, "big")
     where = offset.to_bytes(8, "big") + length.to_bytes(4, "big")
-    return REQUEST.to_bytes(4, "big") + bytes(2) + kind + handle.to_bytes(8, "big") + where
+    return REQUEST.to_bytes(4, "big") + flags.to_bytes(2, "big") + kind + handle.to_bytes(8, "big") + where
 
 
 @contextmanager
 def serve(
-    path: Path, driver: str, options: Mapping[str, object] | None = None, *, allocation: bool = False
+    path: Path,
+    driver: str,
+    options: Mapping[str, object] | None = None,
+    *,
+    allocation: bool = False,
+    time_limit: float = TIME_LIMIT,
 ) -> Iterator[NbdBlocks]:
     """The disk inside an image file, through QEMU's driver of that name.
 
     driver: QEMU's name of the format, never guessed; options: further options of that driver; allocation:
-    have block status too (`zeroes`). The image is named to QEMU as a JSON object, in which no character of
-    the path can mean anything else, and its backing file is declared absent whatever its header says. Raises
-    MachineLacks without qemu-nbd, CannotRead with QEMU's reason when it does not open the image.
+    have block status too (`zeroes`); time_limit: seconds for any one answer. The image is named to QEMU as a
+    JSON object, in which no character of the path can mean anything else, and its backing file is declared
+    absent whatever its header says. Raises MachineLacks without qemu-nbd, CannotRead with QEMU's reason when
+    it does not open the image.
     """
     ours, listening = _private_connection()
     errors = os.memfd_create("qemu-nbd errors")
@@ -329,7 +345,8 @@ def serve(
                 os.close(descriptor)
         listening.close()  # so that the child's end is the connection's end
         try:
-            with _opened(ours, path, driver, child, said.fileno(), allocation=allocation) as blocks:
+            connected = partial(NbdBlocks, ours, allocation, time_limit)
+            with _opened(connected, path, driver, child, said.fileno()) as blocks:
                 yield blocks
         finally:
             ours.close()
@@ -337,16 +354,14 @@ def serve(
 
 
 def _opened(
-    connection: socket.socket,
+    connected: Callable[[], NbdBlocks],
     path: Path,
     driver: str,
     child: subprocess.Popen[bytes],
     errors: int,
-    *,
-    allocation: bool,
 ) -> NbdBlocks:
     try:
-        return NbdBlocks(connection, allocation)
+        return connected()
     except ServerFailed as failure:
         end(child)
         said = os.pread(errors, 4096, 0).decode(errors="replace").strip()
@@ -376,7 +391,10 @@ def image_node(
     name = str(path.absolute())
     try:
         name.encode()
-    except UnicodeEncodeError:  # JSON can't hold this name: hand the open file over instead
+        elsewhere = name.startswith(OUR_FILES)
+    except UnicodeEncodeError:  # JSON can't hold this name
+        elsewhere = True
+    if elsewhere:  # hand the open file over instead
         passed = (_open(path),)
         name = f"/proc/self/fd/{passed[0]}"
     file = {"driver": "file", "filename": name}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from bench.process import descendants
+from imgtool.convert import source as source_module
 from imgtool.convert.source import Extent, Source, open_source
 from imgtool.disk.blocks import ReadFailed
 from imgtool.disk.probe import probe
@@ -34,6 +37,10 @@ SPREAD = [
     Stretch(3 * MIB, 200_000, "random"),
     Stretch(8 * MIB - 512, 512, "text"),
 ]
+
+
+def command_line(process: int) -> bytes:
+    return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
 def covered(source: Source) -> list[Extent]:
@@ -92,6 +99,20 @@ def test_several_threads_read_at_once(name: str, tmp_path: Path) -> None:
         places = range(0, 8 * MIB, 100_000)
         parts = list(pool.map(lambda at: source.read(at, min(50_000, source.size - at)), places))
     assert parts == [data[at : at + 50_000] for at in places]
+
+
+def test_a_disk_that_does_not_answer_is_given_up_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk(tmp_path / "disk.raw", MIB, SPREAD[:1])
+    tool("qemu-img", "convert", "-f", "raw", "-O", "vmdk", tmp_path / "disk.raw", tmp_path / "disk.vmdk")
+    monkeypatch.setattr(source_module, "TIME_LIMIT", 0.5)
+    with open_source(probe(tmp_path / "disk.vmdk")) as source:
+        (server,) = [it for it in descendants(os.getpid()) if b"qemu-nbd" in command_line(it)]
+        os.kill(server, signal.SIGSTOP)
+        with pytest.raises(ReadFailed, match="timed out"):
+            source.read(0, 512)
+        os.kill(server, signal.SIGCONT)
 
 
 def test_an_empty_500_gib_disk_has_no_data(tmp_path: Path) -> None:
