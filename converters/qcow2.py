@@ -52,7 +52,7 @@ def _own(job: Job) -> Made:
     from imgtool.convert.source import open_source
 
     try:
-        with open_source(job.source) as source, open(job.out, "xb") as out:
+        with open_source(job.source) as source, open(job.out, "x+b") as out:
             written = write_compressed(
                 source,
                 out,

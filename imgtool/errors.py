@@ -6,6 +6,7 @@ Exit codes are those of the command-line contract: 2 wrong usage, 3 the image co
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 from imgtool.text import Text
@@ -67,3 +68,42 @@ class MachineLacks(ImgtoolError):
             en=f"This machine has no {self.what}. Install it: apt-get install {self.package}",
             zh=f"本机缺少 {self.what}。请安装：apt-get install {self.package}",
         )
+
+
+class OutOfResources(Stated):
+    """The system gives this process no more of what the work needs: memory, processes, open files."""
+
+    exit_code = 4
+
+    def __init__(self, what: Text) -> None:
+        super().__init__(
+            Text(
+                en=f"The system gives no more {what.en}. End other programs, or raise the limit (ulimit, or "
+                "that of the container).",
+                zh=f"系统无法再提供{what.zh}。请结束其他程序，或提高限制（ulimit 或容器的限制）。",
+            )
+        )
+
+
+MEMORY = Text("memory", "内存")
+PROCESSES = Text("processes or threads", "进程或线程")
+OPEN_FILES = Text("open files", "可打开的文件")
+_EXHAUSTED = {
+    errno.ENOMEM: MEMORY,
+    errno.EAGAIN: PROCESSES,  # fork(2), pthread_create(3)
+    errno.EMFILE: OPEN_FILES,
+    errno.ENFILE: OPEN_FILES,
+}
+
+
+def out_of_resources(error: BaseException) -> OutOfResources | None:
+    """The failure that an error of Python's means, where something of this machine's is used up."""
+    if isinstance(error, MemoryError):
+        return OutOfResources(MEMORY)
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return OutOfResources(PROCESSES)
+    if hasattr(error, "characters_written"):  # a stream that does not block was full
+        return None
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        return OutOfResources(_EXHAUSTED[error.errno])
+    return None

@@ -12,6 +12,7 @@ The kernel's parent is the thread that called: a child must be started by a thre
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING
@@ -60,6 +61,11 @@ class CommandFailed(ImgtoolError):
     def statement(self) -> Text:
         program = os.path.basename(self.command[0])
         said = self.stderr.strip()[-STDERR_SHOWN:]
+        if self.code is not None and self.code < 0:
+            return Text(
+                en=f"{program} was ended by {_signal_name(-self.code)}. {said}".rstrip(),
+                zh=f"{program} 被信号 {_signal_name(-self.code)} 终止。{said}",
+            )
         if self.code is None:
             return Text(
                 en=f"{program} did not end in time. {said}".rstrip(),
@@ -69,6 +75,13 @@ class CommandFailed(ImgtoolError):
             en=f"{program} failed (exit code {self.code}): {said or 'it printed nothing'}",
             zh=f"{program} 失败（退出码 {self.code}）：{said or '没有任何输出'}",
         )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def program_path(name: str) -> str:

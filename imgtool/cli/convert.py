@@ -105,6 +105,7 @@ def command(
     from imgtool.errors import UsageError
     from imgtool.profiles import load_profile
 
+    _require_files(source, output)
     if not compress and (level is not None or threads is not None):
         raise UsageError(
             Text(
@@ -136,6 +137,28 @@ def command(
         _tell(session, note)
     _tell(session, _summary(done))
     return 0
+
+
+def _require_files(source: Path, output: Path) -> None:
+    """Refuse "-", which means a stream everywhere else; it would be a file of that name."""
+    from imgtool.errors import UsageError
+
+    if str(source) == "-":
+        raise UsageError(
+            Text(
+                en="- is no image: one is read at random, so standard input can't be one. "
+                "Save it to a file first.",
+                zh="- 不是镜像：镜像需要随机读取，不能来自标准输入。请先保存为文件。",
+            )
+        )
+    if str(output) == "-":
+        raise UsageError(
+            Text(
+                en="- is no output: an image is written at random, so it can't go to standard output. "
+                "Give a file.",
+                zh="- 不能作为输出：镜像需要随机写入，不能写到标准输出。请指定文件。",
+            )
+        )
 
 
 def _tell(session: Session, text: Text) -> None:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from imgtool.cli.session import Session
-from imgtool.errors import ImgtoolError
+from imgtool.errors import ImgtoolError, out_of_resources
 from imgtool.text import Text
 
 STANDARD_OUTPUT = Text("standard output", "标准输出")
@@ -52,6 +52,8 @@ def run(arguments: Sequence[str]) -> NoReturn:
     _fill_closed_streams()
     session = Session()
     unwind_on_signals()
+    # Where it is ignored, as some who start us leave it, no child's exit code can be had: all seem to be 0.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         code = _code_of(arguments, session)
         if sys.stdout is not None:
@@ -90,6 +92,9 @@ def _code_of(arguments: Sequence[str], session: Session) -> int:
     except Exception as error:
         if session.debug:
             _show_traceback()
+        if (lacking := out_of_resources(error)) is not None:
+            _complain(session, lacking.statement())
+            return lacking.exit_code
         _complain(session, _internal(error))
         return 3
     return code if isinstance(code, int) else 0

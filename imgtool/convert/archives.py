@@ -8,6 +8,7 @@ archive is ever used as a name of a file.
 from __future__ import annotations
 
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -181,8 +182,10 @@ class _Sparse:
 
 
 def free_bytes(folder: Path) -> int:
-    """What an ordinary user may still write to the storage of a folder."""
+    """What an ordinary user may still write to the storage of a folder; without end if it is not told."""
     status = os.statvfs(folder)
+    if not status.f_blocks:  # ramfs, and file systems in user space
+        return sys.maxsize
     return status.f_bavail * status.f_frsize
 
 

@@ -21,7 +21,7 @@ from imgtool.convert.unchanged import Moment
 from imgtool.convert.verify import blocks_of, look, verify
 from imgtool.disk.commands import QEMU_NAMES, byte_count
 from imgtool.disk.probe import probe
-from imgtool.errors import CannotRead, UsageError
+from imgtool.errors import CannotRead, ImgtoolError, UsageError
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -132,6 +132,9 @@ def convert(
                 verify(converter, job, _vigil(VERIFYING, job, progress, before))
             before.check()
             out.publish()
+    except ImgtoolError:
+        before.check()  # an input that changed is why anything else is wrong
+        raise
     finally:
         progress.end()
     return Converted(

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from imgtool.disk.formats.image_file import escaped
-from imgtool.errors import Stated, UsageError
+from imgtool.errors import Stated, UsageError, out_of_resources
 from imgtool.locked_folder import locked_folder, sweep
 from imgtool.text import Text
 
@@ -42,7 +42,9 @@ def shown(path: Path) -> str:
 
 
 def write_failed(path: Path, error: OSError) -> Stated:
-    """What a failed write means: full storage is the machine's lack, anything else wrong usage."""
+    """What a failed write means: what the machine lacks (room, memory, processes), else wrong usage."""
+    if (lacking := out_of_resources(error)) is not None:
+        return lacking
     why = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in STORAGE_FULL:
         return NoRoom(
@@ -76,7 +78,9 @@ class Output:
         self._force = force
         try:
             self.target = Path(os.path.realpath(path))
-            status = os.stat(self.target) if os.path.lexists(self.target) else None
+            status = os.stat(path)  # not of the target: /dev/stdout leads to a pipe that has no name
+        except (FileNotFoundError, NotADirectoryError):
+            status = None
         except ValueError as error:
             raise OutputRefused(
                 Text(

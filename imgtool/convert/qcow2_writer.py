@@ -10,6 +10,7 @@ while the last quarter is compressed; what is behind it is hashed at the end, fr
 
 from __future__ import annotations
 
+import fcntl
 import os
 from array import array
 from collections.abc import Callable, Iterator
@@ -127,6 +128,10 @@ def _digests_of(descriptor: int, wanted: bool) -> Iterator[FileDigests | None]:
         return
     from imgtool.convert.digests import FileDigests
 
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR:
+        with FileDigests(descriptor) as digests:
+            yield digests
+        return
     reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
     try:
         with FileDigests(reading) as digests:

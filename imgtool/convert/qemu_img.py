@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Any
 from imgtool.convert.output import MAKE_ROOM, NoRoom
 from imgtool.disk.commands import QEMU_NAMES
 from imgtool.disk.nbd import image_node
-from imgtool.errors import CannotRead, ImgtoolError, MachineLacks, UnsafeImage
+from imgtool.errors import (
+    MEMORY,
+    PROCESSES,
+    CannotRead,
+    ImgtoolError,
+    MachineLacks,
+    OutOfResources,
+    UnsafeImage,
+)
 from imgtool.process import CommandFailed, end, run, spawn_bound
 from imgtool.text import Text
 
@@ -37,8 +45,10 @@ STDERR_KEPT = 64 * 1024
 WINDOW_ALIGNMENT = 1024 * 1024
 SMALLEST_WINDOW = 128 * 1024 * 1024
 WINDOWS_FOR_EACH = 8
+MOST_SIDE_BY_SIDE = 8  # some 25 MiB each; more would wait for the storage
 _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
+_EXHAUSTED = re.compile(r"(?P<threads>qemu_thread_create)|failed to allocate|Cannot allocate memory")
 
 Beat = Callable[[Sequence[float]], None]
 
@@ -207,7 +217,7 @@ def compare(
     One image may end earlier where the other's rest is zeros. Raises Differs, CommandFailed, MachineLacks.
     """
     size = max(one.virtual_size or 0, other.virtual_size or 0)
-    number = processes or len(os.sched_getaffinity(0))
+    number = processes or min(len(os.sched_getaffinity(0)), MOST_SIDE_BY_SIDE)
     with ExitStack() as stack:
         first, second = (stack.enter_context(opened(file)) for file in (one, other))
         # a window does not see what an overlay has from its backing file: QEMU takes that for zeros
@@ -278,6 +288,10 @@ class _Child:
         said = os.pread(self.errors, STDERR_KEPT, 0).decode(errors="replace")
         if code == -signal.SIGXFSZ or _FULL.search(said):
             raise _no_room(said)
+        if code == -signal.SIGKILL:  # nobody but the kernel does that, when memory runs out
+            raise OutOfResources(MEMORY)
+        if exhausted := _EXHAUSTED.search(said):
+            raise OutOfResources(PROCESSES if exhausted["threads"] else MEMORY)
         raise CommandFailed(["qemu-img", self.command[1]], code, _short(said))
 
     def close(self) -> None:
@@ -302,13 +316,15 @@ def _at_the_end_of_room(out: Path) -> bool:
     """Whether an unfinished output can't grow: not every driver says so of a full disk (VMDK: EINVAL)."""
     import resource
 
+    from imgtool.convert.archives import free_bytes
+
     try:
-        storage, size = os.statvfs(out), os.stat(out).st_size
+        free, size = free_bytes(out), os.stat(out).st_size
     except OSError:
         return False
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     grown = most != resource.RLIM_INFINITY and size + NEARLY_FULL >= most
-    return grown or storage.f_bavail * storage.f_frsize < NEARLY_FULL
+    return grown or free < NEARLY_FULL
 
 
 def _short(said: str) -> str:

@@ -21,7 +21,7 @@ import pytest
 
 from imgtool.convert.output import PREFIX
 from imgtool.disk.probe import probe
-from tests.cli.running import environment, imgtool, start
+from tests.cli.running import IMGTOOL, environment, imgtool, start
 from tests.cli.test_ending import processes_with, wait_until
 from tests.disk.formats.images import disk, qemu_img
 
@@ -50,6 +50,62 @@ def test_it_says_what_it_made_on_stderr_and_nothing_on_stdout(tmp_path: Path) ->
     assert f"{tmp_path}/out.qcow2: qcow2 (v3), disk of 4 MiB (4194816 bytes)" in run.stderr
     assert "; verified, " in run.stderr
     assert f"SHA-256: {digest(tmp_path / 'out.qcow2')}" in run.stderr
+
+
+def ignoring_children() -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("way", [("out.qcow2",), ("--compress", "--writer", "qemu-img", "out.qcow2")])
+def test_a_parent_that_ignores_its_children_does_not_hide_that_qemu_img_failed(
+    tmp_path: Path, way: tuple[str, ...]
+) -> None:
+    """Ignored SIGCHLD is inherited, and then every child seems to have ended well."""
+    raw, source = tmp_path / "disk.raw", tmp_path / "damaged.qcow2"
+    raw.write_bytes(b"".join(b"%d of many lines\xff\n" % number for number in range(400_000)))
+    qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", raw, source)
+    with source.open("r+b") as file:
+        file.seek(10 * 65536 + 300)
+        file.write(b"\xff" * 40_000)
+    run = imgtool("convert", *way[:-1], source, tmp_path / way[-1], preexec_fn=ignoring_children)
+    assert (run.returncode, files(tmp_path)) == (3, ["damaged.qcow2", "disk.raw"])
+    assert "Input/output error" in run.stderr
+
+
+def test_standard_input_is_read_where_it_is_a_file(tmp_path: Path) -> None:
+    """Programs that we start have another /dev/stdin."""
+    raw = disk(tmp_path / "disk.raw")
+    for way in ("--compress", "--no-verify"):
+        with raw.open("rb") as file:
+            command = [*IMGTOOL, "convert", "--force", way, "/dev/stdin", str(tmp_path / "out.qcow2")]
+            run = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+    qemu_img("compare", "-f", "raw", "-F", "qcow2", raw, tmp_path / "out.qcow2")
+
+
+def test_an_image_does_not_go_into_a_pipe(tmp_path: Path) -> None:
+    run = imgtool("convert", "--to", "raw", disk(tmp_path / "disk.raw"), "/dev/stdout", cwd=tmp_path)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "/dev/stdout is no regular file" in run.stderr
+
+
+@pytest.mark.parametrize("arguments", [("-", "out.raw"), ("disk.raw", "-")])
+def test_a_hyphen_is_no_file_called_so(tmp_path: Path, arguments: tuple[str, str]) -> None:
+    disk(tmp_path / "disk.raw")
+    run = imgtool("convert", "--to", "raw", *arguments, cwd=tmp_path)
+    assert run.returncode == 2
+    assert "at random" in run.stderr
+    assert files(tmp_path) == ["disk.raw"]
+
+
+def test_few_open_files_are_the_machines_lack(tmp_path: Path) -> None:
+    run = imgtool(
+        "convert", disk(tmp_path / "disk.raw"), tmp_path / "out.qcow2",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6)),
+    )  # fmt: skip
+    assert run.returncode == 4, run.stderr
+    assert "open files" in run.stderr
+    assert files(tmp_path) == ["disk.raw"]
 
 
 def test_it_speaks_chinese(tmp_path: Path) -> None:
@@ -235,12 +291,17 @@ def test_ctrl_c_in_the_terminal_says_in_one_line_that_nothing_is_left(
     assert files(tmp_path) == []
 
 
-def on_a_terminal(*arguments: str | Path) -> tuple[int, str]:
+def bounded() -> None:
+    """30 s of a processor."""
+    resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
+
+
+def on_a_terminal(*arguments: str | Path, columns: int = 100) -> tuple[int, str]:
     """Exit code, and what a terminal that is its standard error gets."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = environment(COLUMNS="100", TERM="xterm")
-    run = start(*arguments, env=env, stderr=theirs)
+    run = start(*arguments, env=env, stderr=theirs, preexec_fn=bounded)
     os.close(theirs)
     said = b""
     try:
@@ -273,6 +334,15 @@ def test_a_terminal_shows_bars_with_rate_and_remaining_time_and_a_pipe_does_not(
 def test_bars_speak_chinese(tmp_path: Path) -> None:
     _, said = on_a_terminal("convert", "--lang", "zh", disk(tmp_path / "disk.raw"), tmp_path / "out.qcow2")
     assert "转换: " in said
+
+
+@pytest.mark.parametrize("columns", [0, 1, 2, 7])
+def test_a_terminal_that_says_it_has_no_columns_does_not_hang_it(tmp_path: Path, columns: int) -> None:
+    """As those have that containers and build servers make."""
+    raw, out = disk(tmp_path / "disk.raw"), tmp_path / "out.qcow2"
+    code, said = on_a_terminal("convert", "--lang", "zh", raw, out, columns=columns)
+    assert code == 0
+    assert "已校验" in said
 
 
 def test_the_help_names_every_option() -> None:

@@ -196,6 +196,15 @@ def test_a_damaged_cluster_that_only_qemu_finds_is_qemus_error(tmp_path: Path, r
     assert nothing_is_left(tmp_path, "a.qcow2", "disk.raw")
 
 
+def test_a_damaged_cluster_is_named_by_our_own_writer_too(tmp_path: Path, raw: Path) -> None:
+    source = tmp_path / "a.qcow2"
+    run_qemu_img("convert", "-c", "-f", "raw", "-O", "qcow2", raw, source)
+    overwrite(source, 5 * 65536, b"\xff" * 20_000)
+    with pytest.raises(CannotRead, match=r"can't be read: QEMU: Input/output error"):
+        convert(source, tmp_path / "out.qcow2", Request(compress=True), TCE)
+    assert nothing_is_left(tmp_path, "a.qcow2", "disk.raw")
+
+
 def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     subprocess.run(["xorrisofs", "-quiet", "-o", tmp_path / "a.iso", tmp_path / "file"], check=True)
@@ -369,6 +378,24 @@ def test_an_input_that_changes_while_it_is_read_is_refused(
         convert(raw, tmp_path / "out.qcow2", Request(compress=compress), TCE, progress)
     assert progress.act is None
     assert nothing_is_left(tmp_path, *(["disk.raw"] if change != "removed" else []))
+
+
+def test_an_input_that_changed_is_what_is_wrong_when_the_output_differs_from_it(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgtool.converters import raw as room
+
+    def overtaken(job: Job) -> Made:
+        made = room.convert(job)
+        os.truncate(raw, raw.stat().st_size - 512)
+        overwrite(raw, 70_000, b"later")
+        return made
+
+    monkeypatch.setattr(engine, "discover", lambda: {"raw": replace(room.CONVERTER, convert=overtaken)})
+    monkeypatch.setattr(engine, "_vigil", lambda *_: lambda done: None)
+    with pytest.raises(InputChanged):
+        convert(raw, tmp_path / "out.raw", Request(), TCE)
+    assert nothing_is_left(tmp_path, "disk.raw")
 
 
 def test_an_image_that_a_running_machine_holds_is_refused(tmp_path: Path, raw: Path) -> None:

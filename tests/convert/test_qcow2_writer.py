@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imgtool.convert import qcow2_writer
 from imgtool.convert.digests import crc64_function
 from imgtool.convert.qcow2_writer import OutputTooLarge, write_compressed
 from imgtool.convert.source import open_source
@@ -74,6 +75,22 @@ def test_crc64_is_the_one_of_the_check_value() -> None:
     assert crc64 is not None
     assert crc64(b"123456789", 0) == 0x995DC9BBDF1939FA
     assert crc64(b"6789", crc64(b"12345", 0)) == 0x995DC9BBDF1939FA
+
+
+def test_digests_need_no_proc_where_the_output_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = disk(tmp_path / "disk.raw", MIB, [Stretch(0, MIB, "text")])
+    real = os.open
+
+    def refused(path: str, flags: int, *more: int) -> int:
+        assert not str(path).startswith("/proc")
+        return real(path, flags, *more)
+
+    with open_source(probe(raw)) as source, (tmp_path / "out").open("x+b") as file:
+        monkeypatch.setattr(qcow2_writer.os, "open", refused)
+        written = write_compressed(source, file)
+    assert written.sha256 == hashlib.sha256((tmp_path / "out").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 513, 1000, 65536 + 1])

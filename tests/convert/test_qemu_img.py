@@ -27,7 +27,7 @@ from imgtool.convert.qemu_img import (
     together,
 )
 from imgtool.disk.probe import probe
-from imgtool.errors import MachineLacks, UnsafeImage
+from imgtool.errors import MachineLacks, OutOfResources, UnsafeImage
 from imgtool.process import CommandFailed
 from tests.disk.formats.images import disk, overwrite
 from tests.disk.formats.images import qemu_img as run_qemu_img
@@ -124,6 +124,34 @@ def test_full_storage_is_told_from_other_failures(said: str) -> None:
 def test_a_child_killed_at_the_limit_of_file_sizes_is_full_storage() -> None:
     with pytest.raises(NoRoom, match="SIGXFSZ"):
         together([("sh", "-c", "kill -XFSZ $$")])
+
+
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        ("kill -KILL $$", "memory"),
+        ("echo 'qemu: qemu_thread_create: Resource temporarily unavailable' >&2; kill -ABRT $$", "threads"),
+        ("echo 'failed to allocate memory for stack: Cannot allocate memory' >&2; kill -ABRT $$", "memory"),
+    ],
+)
+def test_a_child_that_gets_no_more_memory_or_threads_is_the_machines_lack(script: str, what: str) -> None:
+    with pytest.raises(OutOfResources, match=what) as lacking:
+        together([("sh", "-c", script)])
+    assert lacking.value.exit_code == 4
+
+
+def test_another_signal_that_ended_a_child_is_named() -> None:
+    with pytest.raises(CommandFailed, match="was ended by SIGSEGV"):
+        together([("sh", "-c", "kill -SEGV $$")])
+
+
+def test_many_processors_are_not_all_used_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides: list[object] = []
+    monkeypatch.setattr(qemu_img.os, "sched_getaffinity", lambda process: range(64))
+    monkeypatch.setattr(qemu_img, "together", lambda commands, **given: sides.append(given["parallel"]))
+    image = probe(disk(tmp_path / "disk.raw"))
+    compare(image, image)
+    assert sides == [8]
 
 
 def test_messages_do_not_show_the_json_that_we_made(tmp_path: Path) -> None:
