@@ -20,6 +20,7 @@ from imgtool.steps.sending import Account, Console, DryRun, Import, Tidy, Upload
 from imgtool.steps.step import Order, Result, Run, Step, file_identity
 
 if TYPE_CHECKING:
+    from imgtool.cloud.journal import JournalFailed
     from imgtool.text import Text
 
 
@@ -114,17 +115,38 @@ def prepare(run: Run, until: str | None = None, watcher: Watcher | None = None) 
 
 
 def _know_the_image(run: Run) -> None:
-    """Begin anew where the journal is about another image, or another content of it."""
+    """Begin anew where the image has another content by now. Raises JournalFailed for another image's
+    journal.
+    """
     identity = file_identity(run.order.image)
     if identity is None:
         from imgtool.disk.probe import probe
 
         probe(run.order.image)  # says why it can't be read
     begun = run.journal.last("begun")
+    name = run.order.image.name
+    if begun is not None and begun.get("file", name) != name:
+        raise _of_another(run, str(begun["file"]))
     if begun is None or begun["identity"] != identity:
         if begun is not None:
             run.journal.forget("")
-        run.journal.add("begun", identity=identity)
+        run.journal.add("begun", file=name, identity=identity)
+
+
+def _of_another(run: Run, name: str) -> JournalFailed:
+    from imgtool.cloud.journal import JournalFailed
+    from imgtool.convert.output import shown
+    from imgtool.text import Text
+
+    folder = shown(run.order.folder)
+    return JournalFailed(
+        Text(
+            en=f"{folder} holds the run of another image, {name}. Give this one a folder of its own (--work "
+            "DIR), or --restart to forget that run.",
+            zh=f"{folder} 中是另一个镜像 {name} 的运行进度。请用 --work 为此镜像指定其他目录，"
+            "或用 --restart 放弃该进度。",
+        )
+    )
 
 
 def _kept(run: Run, step: Step) -> Done | None:

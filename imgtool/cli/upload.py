@@ -69,7 +69,7 @@ def command(
     from imgtool.cloud.settings import byte_count, byte_rate, patience_of
     from imgtool.cloud.source import require_file
     from imgtool.cloud.store import store_for
-    from imgtool.cloud.upload import Request, abandon, upload
+    from imgtool.cloud.upload import Request, abandon, require_own, upload
     from imgtool.convert.progress import shown_on_terminal
 
     out = Output(output, force, [image])
@@ -89,6 +89,7 @@ def command(
     if restart:
         discard(path)
     with Journal(path, "upload") as progress_kept:
+        require_own(progress_kept, image, str(place))
         if abort:
             thrown = abandon(store, progress_kept)
             progress_kept.remove()

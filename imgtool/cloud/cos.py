@@ -63,6 +63,8 @@ class CosStore:
                     zh=f"COS 接入点或地域不可用：{error}。",
                 )
             ) from error
+        # A link signed with temporary keys holds their token, or nobody can fetch it.
+        self._link_parameters = {"x-cos-security-token": keys.token} if keys.token else {}
         self.host = str(public.get_host(Bucket=address.bucket))
 
     def check_bucket(self) -> None:
@@ -159,7 +161,10 @@ class CosStore:
         bucket, key = self.address.bucket, self.address.key
         if public:
             return str(self._signer.get_object_url(bucket, key))
-        return str(self._signer.get_presigned_url(bucket, key, "GET", Expired=link_lasts()))
+        signed = self._signer.get_presigned_url(
+            bucket, key, "GET", Expired=link_lasts(), Params=self._link_parameters
+        )
+        return str(signed)
 
     def delete(self) -> None:
         self._ask(lambda: self._client.delete_object(self.address.bucket, self.address.key))

@@ -17,7 +17,7 @@ from typing import Any
 from imgtool.cloud import bandwidth
 from imgtool.cloud.crc64 import combined
 from imgtool.cloud.failures import CloudFailure, Refusal, Unreachable
-from imgtool.cloud.journal import Journal, Record
+from imgtool.cloud.journal import Journal, JournalFailed, Record
 from imgtool.cloud.parts import MIB, Part, part_size, parts_of
 from imgtool.cloud.resuming import crc_of_same, what_is_there
 from imgtool.cloud.retry import Patience, retried
@@ -25,6 +25,7 @@ from imgtool.cloud.source import FileChanged, Source
 from imgtool.cloud.store import Store, Stored
 from imgtool.cloud.transfer import Transfer
 from imgtool.convert.digests import Crc64, crc64_function
+from imgtool.convert.output import shown
 from imgtool.convert.progress import Progress, Silent
 from imgtool.errors import MachineLacks
 from imgtool.text import Text
@@ -88,6 +89,23 @@ def upload(
     finally:
         if progress is not None:
             progress.end()
+
+
+def require_own(journal: Journal, path: Path, address: str) -> None:
+    """Raise JournalFailed where a journal tells of another file's upload, or of one to another address."""
+    begun = journal.last("upload.begun")
+    if begun is None or journal.last("upload.done") is not None:
+        return
+    name = begun.get("file", path.name)
+    if name != path.name or begun["address"] != address:
+        raise JournalFailed(
+            Text(
+                en=f"{shown(journal.path)} is the journal of another upload: {name} to {begun['address']}. "
+                "Give another one with --journal FILE, or --restart to forget that one.",
+                zh=f"{shown(journal.path)} 是另一个上传任务的进度文件：{name} 上传到 {begun['address']}。"
+                "请用 --journal 指定其他文件，或用 --restart 放弃该任务的进度。",
+            )
+        )
 
 
 def abandon(store: Store, journal: Journal) -> bool:
@@ -205,6 +223,7 @@ class _Run:
         upload_id = retried(lambda: self.store.begin(self.request.public), self.patience)
         self.journal.add(
             "upload.begun",
+            file=self.source.path.name,
             address=str(self.store.address),
             identity=self.source.identity,
             part_size=size,

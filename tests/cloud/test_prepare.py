@@ -368,3 +368,65 @@ def test_parameters_are_looked_at_first(
 def test_an_object_that_is_not_there_is_said(sandbox: Sandbox, env: Env) -> None:
     done = imported(sandbox, env)
     assert (done.returncode, "There is no object" in done.stderr) == (5, True)
+
+
+# -- parameters of an import
+
+
+def wanted(**changes: Any) -> Any:
+    from imgtool.cloud.importing import Wanted
+
+    given = {"name": "one", "os_type": "Debian", "os_version": "12", "architecture": "x86_64", **changes}
+    return Wanted(**given)
+
+
+def settled(sandbox: Sandbox, **changes: Any) -> Any:
+    from imgtool.cloud.credentials import Credentials
+    from imgtool.cloud.cvm import Cvm
+    from imgtool.cloud.importing import settle
+    from imgtool.cloud.settings import settings
+
+    keys = Credentials(sandbox.keys.secret_id, sandbox.keys.secret_key)
+    cvm = Cvm(settings({}, sandbox.environment()), keys)
+    return settle(cvm, wanted(**changes), f"http://{sandbox.bucket}.{sandbox.endpoint}/object")
+
+
+def test_every_documented_parameter_is_sent_where_it_is_asked_for(sandbox: Sandbox) -> None:
+    plain = settled(sandbox).parameters
+    assert {"Force", "PublicImage", "BootMode", "ImageDescription"}.isdisjoint(plain)
+    found = settled(
+        sandbox, force=True, public_image=True, boot_mode="uefi", description="web", architecture="arm_64"
+    )
+    expected = {"Force": True, "PublicImage": True, "BootMode": "UEFI", "ImageDescription": "web"}
+    assert {name: found.parameters[name] for name in expected} == expected
+    assert found.parameters["Architecture"] == "arm_64"
+    assert found.notes == ()
+
+
+def test_a_deployment_without_boot_mode_is_asked_again_without(sandbox: Sandbox) -> None:
+    sandbox.faults.add("no-boot-mode")
+    found = settled(sandbox, boot_mode="uefi")
+    assert "BootMode" not in found.parameters
+    assert "choose that when you make an instance" in found.notes[0].en
+    assert "BootMode" not in settled(sandbox, boot_mode="bios").parameters
+
+
+def test_an_image_by_uefi_is_imported_by_a_deployment_without_boot_mode(
+    sandbox: Sandbox, disk: Path, env: Env
+) -> None:
+    sandbox.faults.add("no-boot-mode")
+    cos(sandbox).put_object(sandbox.bucket, disk.read_bytes(), "object")
+    done = imported(sandbox, env, "--boot-mode", "uefi", "--public-image", "--no-wait")
+    assert done.returncode == 0, done.stderr
+    assert "takes no BootMode" in done.stderr
+
+
+def test_the_folder_of_another_image_s_run_is_left_alone(sandbox: Sandbox, disk: Path, env: Env) -> None:
+    work = ("--work", str(disk.parent / "work"))
+    assert prepare(disk, env, *work, "--until", "convert").returncode == 0
+    product = (disk.parent / "work" / "image.qcow2").read_bytes()
+    other = disk.with_name("other.raw")
+    other.write_bytes(disk.read_bytes())
+    done = prepare(other, env, *work, name="other")
+    assert (done.returncode, "the run of another image, web.raw" in done.stderr) == (5, True), done.stderr
+    assert (disk.parent / "work" / "image.qcow2").read_bytes() == product

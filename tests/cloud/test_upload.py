@@ -25,7 +25,7 @@ from imgtool.cloud.sandbox.server import Sandbox
 from imgtool.cloud.settings import Settings, settings
 from imgtool.cloud.source import FileChanged
 from imgtool.cloud.store import Store, store_for
-from imgtool.cloud.upload import Request, Uploaded, abandon, upload
+from imgtool.cloud.upload import Request, Uploaded, abandon, require_own, upload
 from imgtool.errors import CannotRead, UsageError
 
 QUICK = Request(part_size=MIB, threads=3, patience=Patience(attempts=4, first=0.01))
@@ -102,13 +102,48 @@ def test_links_signed_within_one_second_differ(
     assert len({store.link(public=False) for _ in range(8)}) > 1
 
 
-@pytest.mark.parametrize("parts", [0, 1, 3, 5])
+@pytest.mark.parametrize("parts", range(6))
 def test_a_run_that_was_killed_is_gone_on_with(sandbox: Sandbox, file: Path, parts: int) -> None:
     store = store_of(sandbox)
     cut_short(file, store, parts)
     done = sent(file, store)
     assert (done.parts_kept, content(sandbox) == file.read_bytes()) == (parts, True)
     assert max(Counter(sandbox.received).values()) == 1
+
+
+class DiesWithin(StopsAfter):
+    """A store whose user is killed when so many bytes of the next part are out."""
+
+    def __init__(self, store: Store, parts: int, bytes_: int) -> None:
+        super().__init__(store, parts)
+        self._bytes = bytes_
+
+    def send(self, upload_id: str, body: PartBody) -> str:
+        if self._left > 0:
+            return super().send(upload_id, body)
+        read, most = body.read, self._bytes
+
+        def dying(size: int = -1) -> bytes:
+            if body.position() >= most:
+                raise KeyboardInterrupt
+            return read(size)
+
+        body.read = dying  # type: ignore[method-assign]
+        return self._store.send(upload_id, body)
+
+
+@pytest.mark.parametrize("bytes_", [0, 1, MIB * 3 // 4])
+def test_a_run_that_was_killed_within_a_part_sends_that_part_again(
+    sandbox: Sandbox, file: Path, bytes_: int
+) -> None:
+    store = store_of(sandbox)
+    for kept in range(4):  # one part more each time
+        with pytest.raises(KeyboardInterrupt):
+            sent(file, DiesWithin(store, 1, bytes_), replace(QUICK, threads=1))  # type: ignore[arg-type]
+        with Journal(file.with_suffix(".journal"), "upload") as journal:
+            assert len([it for it in journal.records if it["event"] == "upload.part"]) == kept + 1
+    assert sent(file, store).parts_kept == 4
+    assert content(sandbox) == file.read_bytes()
 
 
 def test_a_part_that_only_the_storage_knows_of_is_compared_and_kept(sandbox: Sandbox, file: Path) -> None:
@@ -460,6 +495,27 @@ def test_an_upload_keeps_to_its_rate_on_all_its_threads(
     assert clock.now - 1000.0 >= (SIZE - Pace(rate).piece) / rate
 
 
+@pytest.mark.parametrize(("given_", "rate"), [("8Mbps", 1_000_000), ("3M/s", 3 * MIB), (None, 0)])
+def test_the_command_line_s_rate_is_that_of_the_upload(
+    sandbox: Sandbox, file: Path, given_: str | None, rate: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgtool.cli.commands import imgtool
+    from imgtool.cli.session import Session
+
+    for name, value in {**sandbox.environment(), "XDG_STATE_HOME": str(file.parent)}.items():
+        monkeypatch.setenv(name, value)
+    clock, rates = Clock(), list[int]()
+    monkeypatch.setattr(
+        "imgtool.cloud.transfer.Pace",
+        lambda asked: rates.append(asked) or Pace(asked, clock, clock.sleep),  # type: ignore[func-returns-value]
+    )
+    arguments = ["upload", str(file), f"cos://{sandbox.bucket}/folder/镜像.qcow2"]
+    more = [] if given_ is None else ["--limit-rate", given_]
+    assert imgtool.main([*arguments, *more], standalone_mode=False, obj=Session()) == 0
+    assert rates == [rate]
+    assert content(sandbox) == file.read_bytes()
+
+
 def test_a_low_rate_sends_small_pieces_so_that_no_connection_idles() -> None:
     for rate, piece in ((0, 256 * 1024), (100 * MIB, 256 * 1024), (64 * 1024, 16 * 1024), (1, 4096)):
         assert Pace(rate).piece == piece
@@ -494,6 +550,17 @@ def test_a_journal_of_another_kind_is_not_believed(tmp_path: Path) -> None:
         journal.add("one")
     with pytest.raises(JournalFailed, match="not a journal of this kind"):
         Journal(tmp_path / "j", "upload")
+
+
+def test_another_file_s_journal_is_left_alone(sandbox: Sandbox, file: Path) -> None:
+    cut_short(file, store_of(sandbox), 2)
+    with Journal(file.with_suffix(".journal"), "upload") as journal:
+        address_ = str(store_of(sandbox).address)
+        require_own(journal, file, address_)
+        for path, place in ((file.with_name("other"), address_), (file, "cos://images-1250000000/other")):
+            with pytest.raises(JournalFailed, match="the journal of another upload"):
+                require_own(journal, path, place)
+    assert sent(file, store_of(sandbox)).parts_kept == 2
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
