@@ -59,6 +59,19 @@ def pytest_xdist_auto_num_workers() -> int:
     return len(os.sched_getaffinity(0)) + 1
 
 
+def shares(item: pytest.Item) -> bool:
+    """Whether it is a quick test that uses what its file makes once: spread over workers, each would make
+    it."""
+    if item.get_closest_marker("slow") is not None or item.get_closest_marker("xdist_group") is not None:
+        return False
+    fixtures = item._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined] # no other way to ask
+    return any(made[-1].scope == "module" for made in fixtures.values())
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist puts the groups into the tests' names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests in their turn; within one they stay in their files' order."""
     items.sort(key=turn)
+    for item in items:
+        if shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 
@@ -12,3 +14,17 @@ def test_a_group_is_kept_together(request: pytest.FixtureRequest) -> None:
     if not request.config.getoption("loadgroup", default=False):
         pytest.skip("not under `pytest -n … --dist loadgroup`")
     assert request.node.nodeid.endswith("@one")
+
+
+@pytest.fixture(scope="module")
+def made_by() -> int:
+    return os.getpid()
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_quick_tests_that_share_what_their_file_makes_are_a_group(
+    request: pytest.FixtureRequest, made_by: int, number: int
+) -> None:
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("not under `pytest -n … --dist loadgroup`")
+    assert request.node.nodeid.endswith("@tests/test_grouping.py")

@@ -5,7 +5,7 @@ from pathlib import Path
 import imgtool.checks.root as checks
 import pytest
 
-from imgtool.image import Image
+from imgtool.image import Image, Options
 from imgtool.profiles import load_profile
 from imgtool.rules import Finding, Severity, Status, run
 from tests.disk.made import MIB, sparse, tool, write
@@ -16,7 +16,7 @@ RULES = {rule.id: rule for rule in (checks.root, checks.root_last)}
 
 
 def judge(path: Path, rule: str = "disk.root") -> Finding:
-    with Image(path, load_profile("tce")) as image:
+    with Image(path, load_profile("tce"), Options(engine="native")) as image:
         (finding,) = run(image, RULES, [rule])
     return finding
 

@@ -20,8 +20,8 @@ def btrfs_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One btrfs partition with a system on it, made by mkfs.btrfs alone."""
     folder = tmp_path_factory.mktemp("btrfs")
     files = folder_of(system(f"UUID={UUID} / btrfs defaults 0 0\n"), folder / "files")
-    tool("mkfs.btrfs", "-q", "-U", UUID, "-r", files, volume := sparse(folder / "volume", 2048 * MIB))
-    disk = mbr(folder / "disk.img", "2048,2048M,83,*\n", size=2050 * MIB)
+    tool("mkfs.btrfs", "-q", "-U", UUID, "-r", files, volume := sparse(folder / "volume", 512 * MIB))
+    disk = mbr(folder / "disk.img", "2048,512M,83,*\n", size=514 * MIB)
     tool("dd", f"if={volume}", f"of={disk}", "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
     return disk
 
