@@ -53,10 +53,11 @@ class Output:
                 raise UsageError(
                     Text(en=f"The output {path} is the image itself.", zh=f"输出文件 {path} 就是镜像本身。")
                 )
-        self._direct = target.exists() and not target.is_file()
-        if target.is_dir():
+        mode = self._mode_of(target)
+        self._direct = mode is not None and not stat.S_ISREG(mode)
+        if mode is not None and stat.S_ISDIR(mode):
             raise write_failed(self._name, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
-        if target.is_file() and not force:
+        if mode is not None and stat.S_ISREG(mode) and not force:
             raise UsageError(
                 Text(en=f"{path} exists; --force overwrites it.", zh=f"{path} 已存在；使用 --force 可覆盖。")
             )
@@ -64,6 +65,15 @@ class Output:
             missing = errno.EACCES if target.parent.is_dir() else errno.ENOENT
             raise write_failed(self._name, OSError(missing, os.strerror(missing)))
         self._target, self._force = target, force
+
+    def _mode_of(self, target: Path) -> int | None:
+        """The type and permissions of what is there; None where nothing is."""
+        try:
+            return target.stat().st_mode
+        except FileNotFoundError:
+            return None
+        except OSError as error:  # a folder that may not be looked into, a name that is too long
+            raise write_failed(self._name, error) from error
 
     @property
     def is_terminal(self) -> bool:

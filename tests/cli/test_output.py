@@ -114,7 +114,15 @@ def test_a_link_is_written_through(image: Path, tmp_path: Path) -> None:
     assert "FAIL" in (tmp_path / "real").read_text()
 
 
-@pytest.mark.parametrize("name", ["no/such/folder/report.json", "."])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("no/such/folder/report.json", id="no-folder"),
+        pytest.param(".", id="folder"),
+        pytest.param("n" * 300, id="name-too-long"),
+        pytest.param("empty.qcow2/report.json", id="file-for-a-folder"),
+    ],
+)
 def test_an_output_that_cannot_be_written_is_wrong_usage_before_any_work(
     image: Path, tmp_path: Path, name: str
 ) -> None:
@@ -129,6 +137,14 @@ def test_a_folder_that_may_not_be_written_is_wrong_usage(image: Path, tmp_path: 
     closed = tmp_path / "closed"
     closed.mkdir(0o555)
     assert imgtool("check", "-o", closed / "report", image).returncode == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_a_folder_that_may_not_be_looked_into_is_wrong_usage(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(0o600)
+    done = imgtool("check", "-o", tmp_path / "closed" / "report", image)
+    assert done.returncode == 2
+    assert "Permission denied" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["-o", "/dev/full"]])
