@@ -190,19 +190,20 @@ def _archive(file: ImageFile, name: str) -> tuple[Text, Text]:
             zh="文件是 OVA 包：其磁盘为包内的 VMDK 文件。",
         )
         return message, Text(
-            en=f"Where it holds one disk, convert it: {own_conversion(file)}. Else unpack it and check the "
-            f"system disk, the first .vmdk: {command} && imgtool check *.vmdk",
-            zh=f"如其中只有一块磁盘，可直接转换：{own_conversion(file)}。否则请解包并检查其中的系统盘"
-            f"（第一个 .vmdk 文件）：{command} && imgtool check *.vmdk",
+            en=f"Where it holds one disk, convert it:\n{own_conversion(file)}\n"
+            "Where it holds several, unpack it and check them; the first is the system disk:\n"
+            f"{command} && imgtool check *.vmdk",
+            zh=f"如其中只有一块磁盘，请直接转换：\n{own_conversion(file)}\n"
+            f"如有多块，请解包后检查，第一块为系统盘：\n{command} && imgtool check *.vmdk",
         )
     if file.format not in CONVERTIBLE:
         return message, Text(
-            en=f"Unpack it and check what is inside: {command}", zh=f"请解压后检查其中的镜像：{command}"
+            en=f"Unpack it and check what is inside:\n{command}", zh=f"请解压后检查其中的镜像：\n{command}"
         )
     return message, Text(
-        en=f"Convert the image in it: {own_conversion(file)} (or unpack it and check what is inside: "
-        f"{command})",
-        zh=f"请直接转换其中的镜像：{own_conversion(file)}（或解压后检查其中的镜像：{command}）",
+        en=f"Convert the image in it:\n{own_conversion(file)}\n"
+        f"Or unpack it and check what is inside:\n{command}",
+        zh=f"请直接转换其中的镜像：\n{own_conversion(file)}\n或解压后检查其中的镜像：\n{command}",
     )
 
 

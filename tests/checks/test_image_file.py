@@ -18,7 +18,9 @@ from imgtool.disk.commands import byte_count, conversion, qcow2_name, shell_name
 from imgtool.disk.probe import probe
 from imgtool.image import Image, Options
 from imgtool.profiles import Profile, load_profile
+from imgtool.report.remedy import remedy_lines
 from imgtool.rules import Finding, Severity, Status, Target, discover, run
+from imgtool.text import Text
 from tests.disk.formats.images import (
     convert,
     create,
@@ -62,6 +64,13 @@ def the_fault(path: Path, profile: Profile, rule_id: str, target: Target = "impo
     assert fault.message.en != fault.message.zh
     assert fault.remedy.zh
     return fault
+
+
+def commands(remedy: Text) -> list[str]:
+    """What a reader copies out of it: the same in both languages."""
+    found = [text for text, is_command in remedy_lines(remedy.en) if is_command]
+    assert [text for text, is_command in remedy_lines(remedy.zh) if is_command] == found
+    return found
 
 
 def follow(command: str, folder: Path) -> None:
@@ -155,7 +164,7 @@ def test_a_compressed_image_is_unpacked_by_its_remedy(
     remedy = the_fault(packed, profile, "image.format").remedy
     assert remedy is not None
     unpack = command.format(name=packed, out=tmp_path / "disk.raw")
-    assert remedy.en.endswith(f"(or unpack it and check what is inside: {unpack})")
+    assert commands(remedy)[1:] == [unpack]
     subprocess.run(unpack, shell=True, check=True)  # noqa: S602
     assert (tmp_path / "disk.raw").read_bytes() == bytes(4096)
 
@@ -211,8 +220,21 @@ def test_an_image_in_an_archive_is_converted_by_the_remedy(
     (tmp_path / name).write_bytes(done.stdout)
     remedy = the_fault(tmp_path / name, profile, "image.format").remedy
     assert remedy is not None
-    follow(remedy.en.partition(": ")[2].partition(" (or ")[0], tmp_path)
+    follow(commands(remedy)[0], tmp_path)
     assert probe(tmp_path / out).virtual_size == 8 << 20
+
+
+def test_an_ova_s_disk_is_converted_or_unpacked_by_the_remedy(tmp_path: Path, profile: Profile) -> None:
+    create(tmp_path / "disk.vmdk", "vmdk", "8M", "subformat=streamOptimized")
+    (tmp_path / "machine.ovf").write_text('<Envelope xmlns="http://schemas.dmtf.org/ovf/envelope/1"/>')
+    package = tmp_path / "the machine.ova"
+    subprocess.run(["tar", "-cf", package, "machine.ovf", "disk.vmdk"], cwd=tmp_path, check=True)
+    remedy = the_fault(package, profile, "image.format").remedy
+    assert remedy is not None
+    convert_it, unpack_it = commands(remedy)
+    follow(convert_it, tmp_path)
+    assert probe(tmp_path / "the machine.qcow2").virtual_size == 8 << 20
+    assert unpack_it == f"tar -xf {shlex.quote(str(package))} && imgtool check *.vmdk"
 
 
 def test_a_streamoptimized_vmdk_that_was_cut_short_is_not_told_to_convert_as_it_is(
