@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """How images are to be judged. selected: the ids of the rules to report on, None for all of `rules`."""
+    """How images are to be judged. selected: the ids of the rules to report on, None for all of `rules`;
+    as_asked: the options that say so, for commands which a report names."""
 
     profile: Profile
     rules: Mapping[str, Rule]
     selected: tuple[str, ...] | None = None
     options: Options = field(default_factory=Options)
     fail_on: Severity = Severity.ERROR
+    as_asked: tuple[str, ...] = ()
 
 
 def judge(path: Path, request: Request) -> ImageReport:
@@ -51,6 +53,7 @@ def judge(path: Path, request: Request) -> ImageReport:
         engine=engine,
         fail_on=request.fail_on,
         lacks=lacks,
+        as_asked=request.as_asked,
     )
 
 

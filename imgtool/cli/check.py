@@ -69,9 +69,9 @@ FORMATS = ("text", "json", "junit", "sarif", "markdown", "html")
     help="Judge N images at a time.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="List also what passed and what was skipped.")
-@click.pass_obj
+@click.pass_context
 def command(
-    session: Session,
+    context: click.Context,
     images: tuple[Path, ...],
     *,
     format_: str,
@@ -112,6 +112,7 @@ def command(
     from imgtool.rules import select as select_rules
     from imgtool.text import Text
 
+    session: Session = context.obj
     out = Output(output, force, images)
     rules = discover()
     limits = load_profile(profile, rules)
@@ -140,6 +141,7 @@ def command(
             target, boot_mode, force_import, deep, session.debug, engine, session.remark, architecture
         ),
         fail_on=Severity(fail_on),
+        as_asked=options.given(context, "target", "force_import", "boot_mode", "profile"),
     )
     found = judged(images, request, jobs)
     if rehearse:

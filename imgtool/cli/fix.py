@@ -62,9 +62,9 @@ _GIVEN = click.Path(path_type=Path, exists=True)
 @click.option("--no-color", is_flag=True, help="No colours on a terminal. NO_COLOR=1 does the same.")
 @options.language
 @options.debug
-@click.pass_obj
+@click.pass_context
 def command(
-    session: Session,
+    context: click.Context,
     source: Path,
     output: Path | None,
     *,
@@ -109,6 +109,7 @@ def command(
     from imgtool.repair.registration import Wishes
     from imgtool.rules import discover, select
 
+    session: Session = context.obj
     out = _place(source, output, plan_only, in_place)
     if out is not None:
         Output(out, force=force or in_place, inputs=[] if in_place else [source])
@@ -131,7 +132,7 @@ def command(
     asked = _Asked(request, wishes, chosen, session.debug)
     plan = asked.plan(source)
     if plan_only or out is None:
-        screen.plan(source, plan, request)
+        screen.plan(source, plan, request, _applying(context, source, output, in_place))
         return _code(plan.expected)
     screen.announce(plan, request)
     conversion = Conversion(compress=compress, force=force)
@@ -167,6 +168,20 @@ def _place(source: Path, output: Path | None, plan_only: bool, in_place: bool) -
             )
         )
     return output
+
+
+_CHOICES = (
+    "only", "skip", "rebuild_initramfs", "force_import", "virtio_win", "cloudbase_init",
+    "cloud_init_packages", "network", "compress", "force", "target", "boot_mode", "profile",
+)  # fmt: skip
+
+
+def _applying(context: click.Context, source: Path, output: Path | None, in_place: bool) -> str:
+    """The command that applies the plan which was asked for."""
+    from imgtool.disk.commands import qcow2_name, shell_name
+
+    place = "--in-place" if in_place else f"-o {shell_name(output or qcow2_name(source))}"
+    return " ".join(["imgtool fix", *options.given(context, *_CHOICES), shell_name(source), place])
 
 
 @dataclass(frozen=True)
@@ -252,10 +267,9 @@ class _Screen:
         self.session, self.format, self.no_color = session, format_, no_color
         self.out = Output(None)
 
-    def plan(self, source: Path, plan: Plan, request: Request) -> None:
-        """A plan that is not applied."""
+    def plan(self, source: Path, plan: Plan, request: Request, applying: str) -> None:
+        """A plan that is not applied. applying: the command that does."""
         from imgtool.cli.terminal import columns
-        from imgtool.disk.commands import qcow2_name, shell_name
         from imgtool.repair.report import TO_APPLY, UNCHANGED, plan_lines
         from imgtool.report.model import shown_path
         from imgtool.report.text import line
@@ -268,8 +282,7 @@ class _Screen:
         name = one_line(shown_path(source))
         lines = list(plan_lines(plan, self.session.language, width, request.rules))
         if plan.steps:
-            command = f"imgtool fix {shell_name(source)} -o {shell_name(qcow2_name(source))}"
-            lines = [*lines, line(), line(TO_APPLY.say(self.session.language)), line("  ", command)]
+            lines = [*lines, line(), line(TO_APPLY.say(self.session.language)), line("  ", applying)]
         unchanged = UNCHANGED.say(self.session.language)
         self._text([line((name, "bold")), *lines, line(), line((unchanged, "bold"))])
 

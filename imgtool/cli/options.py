@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,6 +12,7 @@ import click
 from imgtool.cli.session import Session
 from imgtool.text import Language
 
+_TYPED = click.core.ParameterSource.COMMANDLINE
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 IMAGES = click.argument(
@@ -107,6 +109,19 @@ BOOT_MODE = click.option(
 FORCE_IMPORT = click.option(
     "--force-import", is_flag=True, help="The image is imported by force, without cloud-init."
 )
+
+
+def given(context: click.Context, *names: str) -> tuple[str, ...]:
+    """Those of these options that stand on the command line, as words of a shell: to be given again."""
+    found: list[str] = []
+    for option in context.command.params:
+        if option.name not in names or context.get_parameter_source(option.name) is not _TYPED:
+            continue
+        value = context.params[option.name]
+        word = option.opts[-1]
+        for it in value if isinstance(value, tuple) else [value]:
+            found.append(word if it is True else f"{word} {shlex.quote(str(it))}")
+    return tuple(found)
 
 
 def words(context: click.Context, option: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:

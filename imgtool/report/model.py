@@ -44,7 +44,8 @@ class ImageReport:
     """One image.
 
     facts: as in docs/report-v1.schema.json. fail_on: the level at which it fails. lacks: what this machine
-    needs before the image can be judged. boot: of a rehearsal.
+    needs before the image can be judged. boot: of a rehearsal. as_asked: the options, as words of a shell,
+    with which `imgtool fix` judges as this report does.
     """
 
     path: str
@@ -58,6 +59,7 @@ class ImageReport:
     fail_on: Severity = Severity.ERROR
     lacks: Text | None = None
     boot: BootRecord | None = None
+    as_asked: tuple[str, ...] = ()
 
     @property
     def worst_first(self) -> list[Finding]:

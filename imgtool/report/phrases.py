@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from imgtool.report.model import BootRecord, ImageReport
-from imgtool.report.visible import one_line
 from imgtool.text import Language, Text
 
 LABELS: Mapping[str, Text] = {
@@ -30,6 +30,7 @@ _COUNTED: Mapping[str, tuple[str, str, str]] = {
     "note": ("note", "notes", "个提示"),
 }
 NAMED_ALIKE = 4
+NO_TEXT = Text("", "")
 HOW_TO_FIX = Text("To fix:", "修复方法：")
 EVIDENCE = Text("Evidence:", "依据：")
 CONSOLE = Text("The serial console's last lines:", "串口控制台的最后输出：")
@@ -77,16 +78,21 @@ def quiet_line(counts: Counter[str], language: Language, hint: bool) -> str:
 
 def mending(image: ImageReport, language: Language) -> tuple[str, str] | None:
     """What `imgtool fix` does about what was found, and the command that shows how; None where nothing."""
-    fixable = {finding.id for finding in image.loud if finding.fixable}
-    if not fixable:
+    found = [finding for finding in image.loud if finding.fixable]
+    fixable = {finding.id for finding in found}
+    if not fixable or image.target == "data-disk":
         return None
-    import shlex
+    from imgtool.disk.commands import shell_name
 
-    words = Text(
+    words = ["imgtool fix --plan", *image.as_asked]
+    if any(it.id.startswith("windows.virtio.") and "virtio-win" in (it.remedy or NO_TEXT).en for it in found):
+        words.append("--virtio-win virtio-win.iso")  # the driver is not on the image
+    command = " ".join([*words, shell_name(Path(image.path))])
+    told = Text(
         f"imgtool fix mends {len(fixable)} of these findings offline, on a copy of the image. The plan:",
         f"imgtool fix 可在镜像副本上离线修复其中 {len(fixable)} 项。查看修复计划：",
     )
-    return words.say(language), f"imgtool fix --plan {shlex.quote(one_line(image.path))}"
+    return told.say(language), command
 
 
 def totals_line(images: Sequence[ImageReport], language: Language) -> str:

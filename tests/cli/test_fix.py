@@ -54,6 +54,22 @@ def test_a_plan_shows_diffs_and_changes_nothing(faulty: Path, tmp_path: Path) ->
     assert (digest(faulty), sorted(tmp_path.iterdir())) == (before, there)
 
 
+def test_the_command_that_applies_a_plan_has_its_options(faulty: Path, tmp_path: Path) -> None:
+    (tmp_path / "our limits.toml").write_text('extends = "tce"\nname = "ours"\n')
+    options = ["--only", "linux.fstab,disk", "--force-import", "--profile", "our limits.toml"]
+    run = imgtool("fix", "--plan", "--lang", "en", *options, faulty.name, cwd=tmp_path)
+    given = "--only linux.fstab --only disk --force-import --profile 'our limits.toml'"
+    assert f"\n  imgtool fix {given} {faulty.name} -o {faulty.stem}.qcow2\n" in run.stdout
+    run = imgtool("fix", "--plan", faulty.name, "-o", "ours.raw", cwd=tmp_path)
+    assert f"\n  imgtool fix {faulty.name} -o ours.raw\n" in run.stdout
+
+
+def test_check_names_the_fix_with_the_options_that_it_was_given(faulty: Path) -> None:
+    told = imgtool("check", "--target", "migrate", "--force-import", faulty).stdout
+    assert f"\n    imgtool fix --plan --target migrate --force-import {faulty}\n" in told
+    assert "imgtool fix" not in imgtool("check", "--target", "data-disk", faulty).stdout
+
+
 def test_a_plan_in_json_holds_to_its_schema(faulty: Path) -> None:
     plan = holds_to_schema(imgtool("fix", "--plan", "--format", "json", faulty).stdout)
     assert (plan["applied"], plan["after"], plan["output"]) == (False, None, None)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from imgtool.records import replace
 from imgtool.report.remedy import remedy_lines
 from imgtool.report.text import coloured, layout, plain
 from imgtool.report.visible import cells
-from imgtool.rules import Severity
+from imgtool.rules import Severity, Status
 from imgtool.text import Language, Text
 from tests.report.made_up import (
     EVERYTHING,
@@ -16,6 +17,7 @@ from tests.report.made_up import (
     NOTED,
     OPEN,
     WARNED,
+    finding,
     hostile_report,
     image,
 )
@@ -55,6 +57,25 @@ def test_what_fix_mends_is_told_with_the_command_on_a_line_of_its_own() -> None:
     for language in ("en", "zh"):
         lines = plain(layout(image(FAILED, WARNED, path="a b.qcow2"), language, 40)).splitlines()
         assert lines.count("    imgtool fix --plan 'a b.qcow2'") == 1
+
+
+def test_the_command_for_fix_judges_as_the_check_did() -> None:
+    asked = image(FAILED, path="-a.qcow2", as_asked=("--force-import", "--profile 'our limits.toml'"))
+    command = "    imgtool fix --plan --force-import --profile 'our limits.toml' ./-a.qcow2"
+    assert command in plain(layout(asked, "en", 100)).splitlines()
+
+
+def test_a_driver_that_is_not_on_the_image_is_asked_for_in_the_command_for_fix() -> None:
+    lacking = finding(
+        "windows.virtio.storage",
+        Status.FAIL,
+        remedy=Text("With virtio-win's ISO:\nimgtool fix …", "用 virtio-win ISO：\nimgtool fix …"),
+        fixable=True,
+    )
+    disabled = replace(lacking, remedy=Text.same("sc.exe config viostor start= boot"))
+    for faulty, options in ((lacking, "--virtio-win virtio-win.iso "), (disabled, "")):
+        command = f"    imgtool fix --plan {options}a.raw"
+        assert command in plain(layout(image(faulty, path="a.raw"), "zh", 100)).splitlines()
 
 
 def test_fix_is_not_named_where_it_mends_nothing() -> None:
