@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.remedy import if_known
+from imgtool.remedy import if_known, in_guest, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -133,10 +133,7 @@ def _import_or_install(image: Image, names: str, declared: str) -> Text | None:
     command = _install(image, declared)
     if not command:
         return Text(en=f"{en}.", zh=f"{zh}。")
-    return Text(
-        en=f"{en}, or install a {NAMES[declared]} boot loader: {command}",
-        zh=f"{zh}，或安装 {NAMES[declared]} 引导程序：{command}",
-    )
+    return _or_install(f"{en}, or", f"{zh}，或", f"a {NAMES[declared]}", f" {NAMES[declared]} ", command)
 
 
 @if_known
@@ -148,7 +145,20 @@ def _export_or_install(image: Image, mode: str) -> Text | None:
     command = _install(image, mode)
     if not command:
         return Text(en=f"{en}.", zh=f"{zh}。")
-    return Text(en=f"{en}, or install the boot loader: {command}", zh=f"{zh}，或重新安装引导程序：{command}")
+    return _or_install(f"{en}, or", f"{zh}，或重新", "the", "", command)
+
+
+def _or_install(en: str, zh: str, which: str, which_zh: str, command: str) -> Text:
+    if "/dev/vda" not in command:
+        return Text(
+            f"{en} install {which} boot loader in the guest, as its administrator:\n{command}",
+            f"{zh}在系统内以管理员身份安装{which_zh}引导程序：\n{command}",
+        )
+    return Text(
+        f"{en} install {which} boot loader in the guest, as root, where the disk may be /dev/sda"
+        f" (`lsblk` tells):\n{command}",
+        f"{zh}在系统内以 root 安装{which_zh}引导程序（磁盘可能为 /dev/sda，以 `lsblk` 为准）：\n{command}",
+    )
 
 
 def _install(image: Image, mode: str) -> str:
@@ -257,10 +267,14 @@ def _copy(image: Image, loaders: tuple[Loader, ...], name: str) -> Text:
     """The lines that put the distribution's loader at the fallback path."""
     first = main_loader(loaders)
     if image.family == "windows":
-        return Text.same(f"mkdir S:\\EFI\\BOOT & copy S:{first.path} S:\\EFI\\BOOT\\{name}")
+        line = f'mkdir S:\\EFI\\BOOT & copy "S:{first.path}" S:\\EFI\\BOOT\\{name}'
+        return Text(
+            f"In Windows, in a Command Prompt as administrator:\nmountvol S: /S\n{line}",
+            f"请在 Windows 中以管理员身份打开命令提示符（cmd），执行：\nmountvol S: /S\n{line}",
+        )
     source = "/boot/efi" + first.path.replace("\\", "/")
-    lines = [f"mkdir -p /boot/efi/EFI/BOOT && cp {source} /boot/efi/EFI/BOOT/{name}"]
+    lines = [f"mkdir -p /boot/efi/EFI/BOOT && cp {quoted(source)} /boot/efi/EFI/BOOT/{name}"]
     if "shim" in first.path.lower():  # shim starts the GRUB that lies beside it
         folder = source.rsplit("/", 1)[0]
-        lines.append(f"cp {folder}/grub*.efi /boot/efi/EFI/BOOT/")
-    return Text.same(" && ".join(lines))
+        lines.append(f"cp {quoted(folder)}/grub*.efi /boot/efi/EFI/BOOT/")
+    return in_guest(" && ".join(lines))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from imgtool.disk.commands import shell_name
 from imgtool.errors import CannotRead
 from imgtool.guest.filesystem import MeasuresSpace
 from imgtool.records import dataclass
@@ -259,11 +259,13 @@ def _remedy(image: Image, volume: Volume, fault: Fault) -> Text:
         )
     if not fault.repair:
         return again
+    copy = shell_name(image.path.with_name(f"{image.path.stem}-copy{image.path.suffix}"))
+    form = image.file.qemu_format or image.file.format
     command = (
-        f"guestfish --rw --format={image.file.qemu_format or image.file.format} "
-        f"-a {shlex.quote(str(image.path))} run : {fault.repair}"
+        f"cp --sparse=always {shell_name(image.path)} {copy} && "
+        f"guestfish --rw --format={form} -a {copy} run : {fault.repair}"
     )
-    return Text(f"{again.en} Or, on a copy: {command}", f"{again.zh}也可在镜像副本上执行：{command}")
+    return Text(f"{again.en} Or mend a copy:\n{command}", f"{again.zh}也可修复镜像副本：\n{command}")
 
 
 def _make_room(inodes: bool) -> Text:

@@ -245,10 +245,9 @@ def _export_remedy(image: Image, end: int | None) -> Text:
     need = (f" It must hold at least {end} bytes.", f"导出结果至少应有 {end} 字节。") if end else ("", "")
     return Text(
         "Export the whole disk again, from the disk (/dev/sda) and not from a partition of it (/dev/sda1),"
-        " and with"
-        f" dd without count:{need[0]}\n{convert}\nor\n{copy}",
+        f" and with dd without count.{need[0]} On the source, as root:\n{convert}\nor\n{copy}",
         "请重新导出整块磁盘：从磁盘（/dev/sda）而不是分区（/dev/sda1）导出，使用 dd 时不要指定 count。"
-        f"{need[1]}\n"
+        f"{need[1]}在源机器上以 root 执行：\n"
         f"{convert}\n或\n{copy}",
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from imgtool.checks.boot_mode import _copy as fallback_remedy
 from imgtool.checks.boot_mode import boot_mode, fallback
 
+from imgtool.guest.boot_mode import Loader
 from imgtool.profiles import load_profile
 from tests.checks.boot_guest import guest_image, judge, levels, only
 from tests.guest.stand_in import ROOT, volume
@@ -41,11 +44,11 @@ REDHAT = {"/etc/os-release": "ID=rhel\nVERSION_ID=9.3\n", "/usr/bin/apt-get": No
         ),
         (
             {"/usr/lib/grub/x86_64-efi/linux.mod": b"x"},
-            ": grub-install --target=x86_64-efi --efi-directory=/boot/efi --removable",
+            "\ngrub-install --target=x86_64-efi --efi-directory=/boot/efi --removable",
         ),
         (
             REDHAT,
-            ": dnf reinstall -y grub2-efi-x64 shim-x64 || dnf install -y grub2-efi-x64 shim-x64",
+            "\ndnf reinstall -y grub2-efi-x64 shim-x64 || dnf install -y grub2-efi-x64 shim-x64",
         ),
     ],
 )
@@ -79,6 +82,19 @@ def test_a_mode_that_the_deployment_does_not_take_is_an_error() -> None:
     profile = load_profile("tce")
     uefi_only = replace(profile, disk=replace(profile.disk, boot_modes=("uefi",)))
     assert levels(boot_mode, guest_image(profile=uefi_only)) == ["error"]
+
+
+def test_a_loader_s_name_is_one_word_of_the_remedy_s_command() -> None:
+    loader = Loader("\\EFI\\its own; reboot\\shimx64.efi", "x86_64", "partition 1")
+    remedy = fallback_remedy(guest_image(), (loader,), "BOOTX64.EFI")
+    lead, command = remedy.en.splitlines()
+    assert lead == "In the guest, as root:"
+    folder = "/boot/efi/EFI/its own; reboot"
+    assert shlex.split(command.replace("/grub*.efi", "/grub.efi"), posix=True) == [
+        "mkdir", "-p", "/boot/efi/EFI/BOOT", "&&",
+        "cp", f"{folder}/shimx64.efi", "/boot/efi/EFI/BOOT/BOOTX64.EFI", "&&",
+        "cp", f"{folder}/grub.efi", "/boot/efi/EFI/BOOT/",
+    ]  # fmt: skip
 
 
 def test_every_outcome_is_said_in_both_languages() -> None:
