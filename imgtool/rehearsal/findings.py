@@ -74,7 +74,9 @@ def _reached(name: str, when: Seen, seen: Observed, naming: Naming) -> Finding:
         "loader": Text("The boot loader started a kernel", "引导程序启动了内核"),
         "kernel": _with("The kernel runs", "内核已运行", report.get("kernel") or when.name),
         "root": _with("The root is mounted", "根文件系统已挂载", report.get("root", "")),
-        "login": _with("The system is up", "系统启动完成", seen.first.watch.login_host),
+        "login": _with(
+            "The system is up", "系统启动完成", seen.first.watch.login_host or report.get("hostname", "")
+        ),
     }[name]
     return naming.passed(
         name,

@@ -53,8 +53,10 @@ class Watch:
             self._line(partial.rstrip(" ") + " ", age, waiting=True, screen=screen)
 
     def screen(self, words: list[str], age: float) -> None:
-        """Words read off a graphical screen: all that it says now."""
+        """Words read off a graphical screen: all that it says now. Letters of a name may be misread."""
+        asked = "login" in self.reached
         self.lines(words[:-1], words[-1] if words else "", age, screen=True)
+        self.login_host = self.login_host if asked else ""
         found = next(filter(LOGON.search, words), None)
         self.logon = (self.logon or Seen(age, found)) if found else None
 

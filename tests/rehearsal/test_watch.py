@@ -203,6 +203,13 @@ def test_other_words_of_a_windows_prove_nothing(words: str) -> None:
     assert watch.logon is None
 
 
+def test_a_name_in_a_prompt_that_was_read_off_a_picture_is_not_taken_at_its_word() -> None:
+    watch = Watch("mark ")
+    watch.screen(["Debian GNU/Linux 12 um-Ba3b38ff tty1", "um-Ba3b38ff login:"], 1.0)
+    assert "login" in watch.reached
+    assert watch.login_host == ""
+
+
 def test_a_menu_on_a_console_is_no_recovery_screen() -> None:
     watch = Watch("mark ")
     watch.lines(["Choose an option:", "Your PC ran into a problem"], "", 1.0)
