@@ -77,18 +77,22 @@ def addition(made: bytes, stream: BinaryIO, size: int, listed: Initramfs) -> Add
     return Addition(end, bytes(-end % ALIGNMENT) + made)
 
 
-def put_behind(draft: Draft, path: str, listed: Initramfs, members: Sequence[Member]) -> None:
-    """Put an archive of these members behind the initramfs at a path of the guest. Raises CannotRead,
-    CannotMend."""
+def put_behind(
+    draft: Draft, path: str, listed: Initramfs, members: Sequence[Member], why: Text | None = None
+) -> None:
+    """Put an archive of these members behind the initramfs at a path of the guest. why: for people.
+
+    Raises CannotRead, CannotMend.
+    """
     tree = draft.tree
     with tree.open(path) as stream:
         size = tree.stat(path).size
         added = addition(archive(members), stream, size, listed)
     if added.keep == size:
-        draft.append(path, added.content, tuple(it.name for it in members if it.content is not None))
+        draft.append(path, added.content, tuple(it.name for it in members if it.content is not None), why)
     else:  # bytes that the kernel would stumble over lie behind the last archive
         whole = tree.read(path, limit=size)[: added.keep] + added.content
-        draft.replace(path, whole)
+        draft.replace(path, whole, why)
 
 
 def _lz4_blocks(data: bytes) -> Iterable[bytes]:

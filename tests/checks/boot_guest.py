@@ -36,7 +36,7 @@ def path_of(module: str, version: str = V) -> str:
 
 
 def initramfs(version: str = V, without: tuple[str, ...] = (), compression: str = "zstd") -> bytes:
-    members = [("init", b"#!/bin/sh\n")]
+    members = [("init", b"#!/bin/sh\n"), ("conf/initramfs.conf", b"MODULES=most\n")]
     members += [(path_of(name, version), b"\x7fELF") for name in MODULES if name not in without]
     return packed(compression, newc(*members)) if compression else newc(*members)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imgtool.checks import cloud_init as rules
 from imgtool.repair.guest_code import require_same_machine
+from imgtool.repair.packages import read_package
 from imgtool.repair.registration import CannotMend, Work, fix
 from imgtool.text import Text
 
@@ -79,8 +80,19 @@ def _install_given(work: Work, folder: Path) -> None:
                 zh=f"{folder} 中的软件包超过 {MOST_BYTES >> 20} MiB。",
             )
         )
+    read = [read_package(path) for path in packages]
+    for path, package in zip(packages, read, strict=True):
+        if not package.fits(work.guest.architecture):
+            raise CannotMend(
+                Text(
+                    en=f"{path.name} is for {package.architecture}; the guest is {work.guest.architecture}.",
+                    zh=f"{path.name} 适用于 {package.architecture}，而客户机为 {work.guest.architecture}。",
+                )
+            )
     for path in packages:
         work.draft.write(f"{FOLDER}/{path.name}", path.read_bytes())
+    # what they become, most of it below /usr, beside themselves, which go when they are installed
+    work.draft.need_room("/usr", sum(it.size for it in read), sum(it.files for it in read))
     work.draft.run(f"{_INSTALL[kind]} && rm -rf {FOLDER}")
 
 

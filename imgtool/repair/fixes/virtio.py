@@ -29,6 +29,14 @@ LOAD_LIST = "conf/modules"
 NASH_INIT = "init"
 HOOKS = ("lib/dracut/hooks/pre-trigger", "usr/lib/dracut/hooks/pre-trigger", "pre-trigger")
 HOOK = "00-imgtool-virtio.sh"
+BY_ALIAS = tuple(f"{top}/udev/rules.d/80-drivers.rules" for top in ("usr/lib", "lib", "etc"))
+"""udev's rule that has the driver of each device that appears loaded, by the modules' aliases."""
+NOT_TRIED = Text(
+    en="What is added follows how this maker of initramfs files loads drivers (nash, or udev alone), and was "
+    "not tried on a real system: boot the result (imgtool rehearse) before it is imported.",
+    zh="所添加内容依照此类 initramfs（nash 或仅用 udev）加载驱动的方式编写，但未在真实系统上验证："
+    "导入前请先用 imgtool rehearse 启动验证。",
+)
 _ARRAY = re.compile(r"(?:(?<=[\s(])|^)#[^\n]*|\)|[^\s)]+")
 _INSMOD = re.compile(r"^[ \t]*(insmod|modprobe)\b.*$", re.MULTILINE)
 WITHOUT_GUEST_CODE = Text(
@@ -86,7 +94,9 @@ def _add(work: Work, kernel: Kernel, wanted: tuple[str, ...]) -> None:
                 zh=f"客户机中没有内核 {kernel.version} 的模块。",
             )
         )
-    put_behind(draft, path, listed, list(_with_folders(_members(guest, kernel, listed, names), listed)))
+    members = list(_with_folders(_members(guest, kernel, listed, names), listed))
+    tried = _is_of_initramfs_tools(listed) or _hooks(listed) is not None
+    put_behind(draft, path, listed, members, None if tried else NOT_TRIED)
 
 
 def _of(modules: KernelModules, names: Iterable[str]) -> list[str]:
@@ -126,18 +136,38 @@ def _members(guest: LinuxGuest, kernel: Kernel, listed: Initramfs, names: list[s
 
 
 def _loading(listed: Initramfs, names: list[str]) -> Iterator[Member]:
-    """What has the drivers loaded for sure; udev would do it too, by the indexes."""
-    if "conf/initramfs.conf" in listed.members or LOAD_LIST in listed.members:  # initramfs-tools
+    """What has the drivers loaded for sure; udev does it too, by the indexes.
+
+    Raises CannotMend where nothing in the initramfs would load them.
+    """
+    hooks = _hooks(listed)
+    if _is_of_initramfs_tools(listed):
         before = listed.kept.get(LOAD_LIST, b"").decode("utf-8", "surrogateescape")
         there = {line.split()[0] for line in before.splitlines() if line.strip()}
         lines = [name for name in names if name not in there]
         text = before + ("" if not before or before.endswith("\n") else "\n") + "\n".join(lines) + "\n"
         yield Member(LOAD_LIST, text.encode("utf-8", "surrogateescape"))
-        return
-    hooks = next((path for path in HOOKS if path in listed.members), None)
-    if hooks is not None:  # dracut
+    elif hooks is not None:  # dracut
         script = "".join(f"modprobe -q {name} 2>/dev/null\n" for name in names)
         yield Member(f"{hooks}/{HOOK}", f"#!/bin/sh\n{script}:\n".encode(), 0o755)
+    elif not any(path in listed.members for path in BY_ALIAS):
+        raise CannotMend(
+            Text(
+                en="What loads drivers in this initramfs is not known (no initramfs-tools, dracut, nash or "
+                "udev), so adding them may not help. Use --rebuild-initramfs.",
+                zh="无法确定此 initramfs 如何加载驱动（未见 initramfs-tools、dracut、nash 或 udev），"
+                "仅添加驱动可能无效。请使用 --rebuild-initramfs。",
+            )
+        )
+
+
+def _is_of_initramfs_tools(listed: Initramfs) -> bool:
+    return "conf/initramfs.conf" in listed.members or LOAD_LIST in listed.members
+
+
+def _hooks(listed: Initramfs) -> str | None:
+    """dracut's folder of scripts that run before udev is asked to look for devices."""
+    return next((path for path in HOOKS if path in listed.members), None)
 
 
 def _folder(listed: Initramfs) -> str:

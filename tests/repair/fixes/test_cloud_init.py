@@ -9,6 +9,7 @@ from tests.guest.memory_tree import Link
 from tests.guest.owned_tree import elf
 from tests.guest.stand_in import ROOT_UUID
 from tests.repair.folder_guest import FolderGuest, mends
+from tests.repair.test_packages import deb
 
 STAGES = ("cloud-init-local", "cloud-init", "cloud-config", "cloud-final")
 UNITS = "/lib/systemd/system"
@@ -158,7 +159,7 @@ def test_a_removed_cloud_init_needs_packages_and_is_told_where_to_get_them(tmp_p
     assert "--cloud-init-packages" in kept.why.en
     packages = tmp_path / "packages"
     packages.mkdir()
-    (packages / "cloud-init_22.4.2-1_all.deb").write_bytes(b"!<arch>\n")
+    deb(packages)
     plan = made.plan("linux.cloud-init.installed", cloud_init_packages=packages)
     assert [step.action for step in plan.steps] == ["upload", "run"]
     assert plan.runs_guest

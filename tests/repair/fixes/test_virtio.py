@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imgtool.guest.initramfs import Initramfs, list_members
-from imgtool.repair.fixes.virtio import _in_array
+from imgtool.repair.fixes.virtio import NOT_TRIED, _in_array
 from tests.checks.boot_guest import MODULES, V, initramfs, kernel_files, path_of
 from tests.guest.stand_in import ROOT
 from tests.guest.test_compression import packed
@@ -73,7 +73,11 @@ def test_initramfs_tools_is_told_to_load_them_now_and_to_take_them_along_later(t
 def test_a_link_lib_in_the_initramfs_stays_a_link(tmp_path: Path) -> None:
     """A folder of that name in the archive would take its place, and no program would find its library."""
     guest = with_initrd(
-        tmp_path, "zstd", ("init", b"x"), (f"usr/lib/modules/{V}/kernel/fs/ext4/ext4.ko", b"\x7fELF")
+        tmp_path,
+        "zstd",
+        ("init", b"x"),
+        ("conf/initramfs.conf", b"MODULES=dep\n"),
+        (f"usr/lib/modules/{V}/kernel/fs/ext4/ext4.ko", b"\x7fELF"),
     )
     mends(guest, RULE)
     assert content(guest).path_of("virtio_blk", V) == f"usr/{path_of('virtio_blk')}"
@@ -171,6 +175,14 @@ def test_the_script_of_a_nash_initrd_loads_them_behind_its_own(tmp_path: Path, a
     ]
 
 
+def test_an_initramfs_that_nothing_is_known_to_load_drivers_in_is_not_called_mended(tmp_path: Path) -> None:
+    guest = with_initrd(tmp_path, "gzip", ("init", b"#!/bin/own\n"), ("bin/own", b"\x7fELF"))
+    plan = guest.plan(RULE)
+    assert plan.steps == ()
+    assert "--rebuild-initramfs" in plan.unmended[0].why.en
+    assert plan.outlook == "fail"
+
+
 def test_suses_mkinitrd_loads_what_its_indexes_lead_to(tmp_path: Path) -> None:
     """Its udev asks modprobe for each device's alias: the modules and the indexes are all that it needs."""
     guest = with_initrd(
@@ -179,8 +191,8 @@ def test_suses_mkinitrd_loads_what_its_indexes_lead_to(tmp_path: Path) -> None:
         ("init", b"#!/bin/bash\n"),
         ("run_all.sh", b"source boot/01-start.sh\n"),
         (
-            "etc/udev/rules.d/50-udev-default.rules",
-            b'ENV{MODALIAS}=="?*", RUN+="/sbin/modprobe $env{MODALIAS}"\n',
+            "lib/udev/rules.d/80-drivers.rules",
+            b'ENV{MODALIAS}=="?*", RUN{ignore_error}+="/sbin/modprobe -b $env{MODALIAS}"\n',
         ),
         (f"lib/modules/{V}/kernel/fs/ext4/ext4.ko", b"\x7fELF"),
         changes={
@@ -193,6 +205,7 @@ def test_suses_mkinitrd_loads_what_its_indexes_lead_to(tmp_path: Path) -> None:
     held = [name for step in plan.steps for name in step.details().get("holds") or ()]
     assert any(name.endswith("virtio_blk.ko") for name in held)
     assert f"lib/modules/{V}/modules.dep" in held
+    assert NOT_TRIED in {it.why for it in plan.steps}, "the plan says that it is to be booted"
     guest.mend(RULE)
     words = guest.text("/etc/sysconfig/kernel").partition('"')[2].strip('"\n').split()
     assert words[:3] == ["ata_piix", "ext3", "virtio_blk"]
