@@ -31,18 +31,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.import_plugin("fixtures.pytest_plugin")
 
 
-# Those that take minutes each, longest first: begun last, they would leave all workers but one without work.
+# Those that one worker has minutes to do with (a test, or a group, by the file that it begins in), the
+# longest first: begun last, they would leave all workers but one without work.
 LONGEST = (
+    "tests/repair/test_fix_real.py",  # and all that repairs through the appliance
+    "tests/repair/test_fix_packages.py",
     "tests/rehearsal/test_good_systems.py",
-    "tests/repair/test_fix_real.py",
     "tests/rehearsal/test_broken_systems.py",
-    "tests/rehearsal/test_screens.py",
+    "tests/cli/test_engine.py",  # and what else reads through the appliance
     "tests/acceptance/test_windows_libguestfs.py",
     "tests/guest/test_parity.py",
-    "tests/repair/test_fix_windows.py",
-    "tests/repair/test_fix_faults.py",
-    "tests/cli/test_engine.py",
+    "tests/cloud/test_kill.py",
+    "tests/rehearsal/test_screens.py",
+    "tests/packaging/test_install.py",
     "tests/convert/test_shrink.py",
+    "tests/convert/test_qcow2_writer_real.py",
 )
 
 

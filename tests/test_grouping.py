@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tests.conftest import LONGEST
+
 
 @pytest.mark.xdist_group("one")
 def test_a_group_is_kept_together(request: pytest.FixtureRequest) -> None:
@@ -28,3 +30,8 @@ def test_quick_tests_that_share_what_their_file_makes_are_a_group(
     if not request.config.getoption("loadgroup", default=False):
         pytest.skip("not under `pytest -n … --dist loadgroup`")
     assert request.node.nodeid.endswith("@tests/test_grouping.py")
+
+
+@pytest.mark.parametrize("file", LONGEST)
+def test_what_is_to_begin_first_is_there(request: pytest.FixtureRequest, file: str) -> None:
+    assert (request.config.rootpath / file).is_file()

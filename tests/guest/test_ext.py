@@ -99,16 +99,16 @@ def test_an_encrypted_directory_is_named_and_not_read(folder: Path, tmp_path: Pa
             filesystem.names(find(filesystem, "/etc"))
 
 
-def test_a_directory_of_thirty_thousand_names_is_listed(tmp_path: Path) -> None:
+def test_a_directory_of_ten_thousand_names_is_listed(tmp_path: Path) -> None:
     folder = tmp_path / "root/many"
     folder.mkdir(parents=True)
     (folder / "0").write_text("")
-    for number in range(1, 30_000):
+    for number in range(1, 10_000):  # mke2fs takes nine times as long for three times as many
         os.link(folder / "0", folder / str(number))
     image = make_ext(tmp_path / "root", tmp_path / "v.img", "-t", "ext4", "-N", "1000", size="64M")
     with RawBlocks(image) as blocks:
         filesystem = Ext(blocks)
-        assert len(filesystem.names(find(filesystem, "/many"))) == 30_000
+        assert len(filesystem.names(find(filesystem, "/many"))) == 10_000
 
 
 def test_a_zeroed_directory_block_is_damage_and_not_a_shorter_directory(plain: bytes) -> None:
