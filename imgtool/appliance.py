@@ -13,6 +13,7 @@ import json
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -37,6 +38,9 @@ SESSION_LIMIT = 600.0
 """Seconds from the start to the end of a session, unless the caller says otherwise."""
 CLOSING_LIMIT = 30.0
 SAID = 500
+SYSTEM_GUESTFS = Path("/usr/lib/python3/dist-packages/guestfs.py")
+"""Where Debian and Ubuntu put it, which have it for their own Python only."""
+SEEING_ENVIRONMENT = "/usr/bin/python3 -m venv --system-site-packages DIR && DIR/bin/pip install ."
 
 FOLDER = "imgtool-appliance-"
 GuestfsError = RuntimeError
@@ -45,6 +49,21 @@ GuestfsError = RuntimeError
 
 class ApplianceFailed(CannotRead):
     """The appliance did not start, broke down, or refused what it was asked."""
+
+
+class GuestfsOutOfSight(MachineLacks):
+    """The distribution's guestfs is installed, and the Python that runs us does not look there."""
+
+    def __init__(self) -> None:
+        super().__init__("guestfs", "python3-guestfs")
+
+    def statement(self) -> Text:
+        return Text(
+            en=f"python3-guestfs is installed, but this Python ({sys.executable}) does not see it. Install "
+            f"imgtool into an environment that does: {SEEING_ENVIRONMENT}",
+            zh=f"已安装 python3-guestfs，但当前 Python（{sys.executable}）看不到它。"
+            f"请将 imgtool 安装到能看到它的虚拟环境：{SEEING_ENVIRONMENT}",
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +107,7 @@ def require() -> None:
     from imgtool.virtualization import readable_kernels
 
     if find_spec("guestfs") is None:
-        raise MachineLacks("guestfs", "python3-guestfs")
+        raise GuestfsOutOfSight() if SYSTEM_GUESTFS.exists() else MachineLacks("guestfs", "python3-guestfs")
     program_path("qemu-img")
     if "LIBGUESTFS_PATH" in os.environ:  # an appliance that was built elsewhere
         return

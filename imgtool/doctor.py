@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from imgtool.appliance import SEEING_ENVIRONMENT, SYSTEM_GUESTFS
 from imgtool.errors import ImgtoolError
 from imgtool.extras import install_command
 from imgtool.records import dataclass
@@ -161,7 +162,10 @@ def _appliance() -> Iterator[Item]:
         "libguestfs：修复镜像，并读取 imgtool 自身无法读取的内容",
     )
     version = _import_version("guestfs", "guestfs")
-    remedy = None if version is not None else Text.same("apt-get install python3-guestfs libguestfs-tools")
+    install = "apt-get install python3-guestfs libguestfs-tools"
+    if SYSTEM_GUESTFS.exists():  # this Python does not see it
+        install = SEEING_ENVIRONMENT
+    remedy = None if version is not None else Text.same(install)
     yield Item("guestfs", version is not None, False, version or "", purpose, remedy)
     parts = sorted(Path("/usr/lib").glob("*/guestfs/supermin.d"))
     if parts:  # Debian's way of packing it; elsewhere XFS is in the appliance by default

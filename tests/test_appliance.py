@@ -144,12 +144,25 @@ def test_what_the_machine_lacks_is_named_with_its_package(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == hides else object())
     monkeypatch.setattr("imgtool.virtualization.readable_kernels", list)
     monkeypatch.setattr("imgtool.process.program_path", lambda name: name)
+    monkeypatch.setattr(room, "SYSTEM_GUESTFS", tmp_path / "guestfs.py")
     monkeypatch.delenv("LIBGUESTFS_PATH", raising=False)
     assert not room.available()
     with pytest.raises(MachineLacks) as lacks, appliance([Drive(tmp_path, "raw")]):
         pass
     assert lacks.value.package == package
     assert lacks.value.exit_code == 4
+
+
+def test_a_python_that_does_not_see_the_installed_guestfs_is_told_from_a_missing_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    (tmp_path / "guestfs.py").touch()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(room, "SYSTEM_GUESTFS", tmp_path / "guestfs.py")
+    with pytest.raises(MachineLacks, match="--system-site-packages"):
+        room.require()
 
 
 def test_xfs_that_the_appliance_does_not_know_names_its_package() -> None:
