@@ -204,6 +204,7 @@ class _Course:
             second=second,
             second_watch=second_watch.watch if second_watch else None,
             second_report=second_report,
+            emulated=not machine.kvm,
         )
 
     def _watching(self, emulator: Emulator) -> BootWatch:

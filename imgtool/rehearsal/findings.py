@@ -11,7 +11,7 @@ from imgtool.rehearsal.naming import Naming
 from imgtool.rehearsal.observed import Observed
 from imgtool.rehearsal.signs import SILENT_AFTER
 from imgtool.rehearsal.stages import STAGES
-from imgtool.rehearsal.watch import Seen
+from imgtool.rehearsal.watch import Seen, Sighting, Watch
 from imgtool.rules import Finding, Rule, Severity, Status
 from imgtool.text import Text
 
@@ -26,6 +26,16 @@ _LOOK = Text(
 _NOT_DONE = Text(
     "It asked for a login, but its first boot did not come to an end in time.",
     "系统已显示登录提示，但首次启动初始化未在时限内完成。",
+)
+_SLOW = Text(
+    "The system waits in emergency mode, since a device did not come within 90 s. The static check finds "
+    "nothing wrong with its mounts, and this machine emulates: it may only have been too slow.",
+    "系统停在应急模式：某个设备未在 90 秒内出现。静态检查未发现挂载配置有问题，而本机使用软件模拟，"
+    "可能只是速度过慢。",
+)
+_SLOW_LOOK = Text(
+    "Rehearse again on a machine with KVM, or while this one has nothing else to do.",
+    "请在支持 KVM 的机器上，或在本机空闲时重新预演。",
 )
 _EXPLAINED_BY: Mapping[str, tuple[str, ...]] = {
     "menu": ("linux.bootloader",),
@@ -94,7 +104,8 @@ def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
     first = seen.first
     ending, watch = first.ending, first.watch
     if ending.sighting is not None:
-        return naming.sighted(ending.sighting, name, partitions=first.partitions)
+        slow = _perhaps_slow(name, seen, watch, ending.sighting, naming)
+        return slow or naming.sighted(ending.sighting, name, partitions=first.partitions)
     stage = STAGES[name]
     rules = _EXPLAINED_BY.get(ending.kind, ())
     if ending.kind == "silent":
@@ -116,6 +127,26 @@ def _not_reached(name: str, seen: Observed, naming: Naming) -> Finding:
         evidence=evidence,
         age=ending.age,
         rule=rule,
+    )
+
+
+def _perhaps_slow(
+    name: str, seen: Observed, watch: Watch, sighting: Sighting, naming: Naming
+) -> Finding | None:
+    """Of a guest under an emulator that gave up a device after 90 s, which the image may well have."""
+    late = sighting.sign.name == "emergency mode" and "device timed out" in watch.sightings
+    if not seen.emulated or not late or any(map(naming.is_broken, sighting.sign.rules)):
+        return None
+    stage = STAGES[name]
+    return Finding(
+        stage.id,
+        Status.UNKNOWN,
+        Severity.ERROR,
+        stage.title,
+        _SLOW,
+        evidence=tuple(f"{it.age:.1f} s: {it.line}" for it in watch.sightings.values()),
+        remedy=_SLOW_LOOK,
+        time_s=sighting.age,
     )
 
 
@@ -221,7 +252,8 @@ def _second_boot(seen: Observed, naming: Naming) -> Finding:
     if ending is None or watch is None:
         return naming.skipped("second-boot")
     if ending.sighting is not None:
-        return naming.sighted(ending.sighting, "second-boot")
+        slow = _perhaps_slow("second-boot", seen, watch, ending.sighting, naming)
+        return slow or naming.sighted(ending.sighting, "second-boot")
     age = f"{ending.age:.1f} s"
     login = watch.reached.get("login") or watch.logon
     told = seen.second_report.get("hostname", "")

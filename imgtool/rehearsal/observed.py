@@ -37,7 +37,8 @@ class FirstBoot:
 class Observed:
     """windows: the guest shows itself on the screen only; pressed: the power button, after how many seconds,
     None when it was not; shutdown: seconds from there to off, None when it did nothing; second: how the
-    second boot ended, None for none; second_report: what the guest told then, as far as it was waited for."""
+    second boot ended, None for none; second_report: what the guest told then, as far as it was waited for;
+    emulated: not by KVM, and so ten times as slow."""
 
     instance: Instance
     force_import: bool
@@ -49,3 +50,4 @@ class Observed:
     second: Ending | None = None
     second_watch: Watch | None = None
     second_report: dict[str, str] = field(default_factory=dict)
+    emulated: bool = False

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PREFIX = "imgtool-rehearsal-"
 LARGE = "/var/tmp"  # noqa: S108 - the folder made in it is private
 SECTOR = 512
+CPUS = 2  # of a machine, at most
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -130,7 +131,7 @@ def assemble(
         mode,
         disk,
         kvm,
-        cpus=min(2, os.cpu_count() or 1),
+        cpus=min(CPUS, os.cpu_count() or 1),
         code=code,
         variables=variables,
         cd=cd,

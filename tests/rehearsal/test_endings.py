@@ -29,20 +29,27 @@ PANIC = "[   31.0] Kernel panic - not syncing: Fatal exception in interrupt"
 
 
 def findings(
-    kind: Kind, *, login: bool, report: bool, line: str = "", force_import: bool = False, broken: str = ""
+    kind: Kind,
+    *,
+    login: bool,
+    report: bool,
+    line: str = "",
+    force_import: bool = False,
+    broken: str = "",
+    emulated: bool = True,
 ) -> list[Finding]:
     """Of a first boot that ended so. login: it had asked for one; report: the guest told of itself;
     line: what the console said afterwards; broken: what the static check finds broken."""
     watch = Watch("mark ")
     watch.lines(["Linux version 6.1.0"], "vm login: " if login else "", 30.0)
-    watch.lines([line] if line else [], "", 31.0)
-    sighting = next(iter(watch.sightings.values()), None)
+    watch.lines(line.splitlines(), "", 31.0)
+    sighting = next((it for it in watch.sightings.values() if it.sign.weight == "end"), None)
     first = FirstBoot(
         watch, Ending(kind, 40.0, sighting), TOLD if report else {}, report, None, False, False, False, ()
     )
     static = Finding(broken, Status.FAIL, Severity.ERROR, Text.same("t"), Text.same("m"))
     statics = {broken: static} if broken else {}
-    return findings_of(Observed(INSTANCE, force_import, "bios", first), {}, statics)
+    return findings_of(Observed(INSTANCE, force_import, "bios", first, emulated=emulated), {}, statics)
 
 
 @pytest.mark.parametrize("report", [True, False])
@@ -91,3 +98,24 @@ def test_a_boot_that_ends_in_something_else_than_a_login_is_explained_by_the_rul
 ) -> None:
     found = findings(kind, login=False, report=False, line=line, broken="linux.init")
     assert [it.id for it in found if it.status is Status.FAIL] == ["linux.init"]
+
+
+LATE = """Welcome to Debian GNU/Linux 12 (bookworm)!
+[ TIME ] Timed out waiting for device /dev/disk/by-uuid/5B1D-7C2A.
+You are in emergency mode. After logging in, type"""
+
+
+@pytest.mark.parametrize(
+    ("emulated", "broken", "status", "rule"),
+    [
+        (True, "", Status.UNKNOWN, "rehearsal.login"),
+        (True, "linux.fstab", Status.FAIL, "linux.fstab"),
+        (False, "", Status.FAIL, "linux.fstab.data-disk"),
+    ],
+)
+def test_a_device_that_came_too_late_for_an_emulated_guest_proves_nothing_by_itself(
+    emulated: bool, broken: str, status: Status, rule: str
+) -> None:
+    found = findings("failed", login=False, report=False, line=LATE, broken=broken, emulated=emulated)
+    told = [(it.id, it.status) for it in found if it.status not in (Status.PASS, Status.SKIP)]
+    assert told == [(rule, status)]
