@@ -296,7 +296,7 @@ class _Screen:
 
     def done(self, source: Path, applied: Applied, report: ImageReport) -> None:
         """Before → after, and where the result is."""
-        from imgtool.repair.report import NOTHING, after_lines
+        from imgtool.repair.report import after_lines, without_steps
         from imgtool.report.phrases import VERDICTS, verdict_line
         from imgtool.report.text import line
         from imgtool.report.visible import one_line, visible
@@ -308,7 +308,7 @@ class _Screen:
             self._json(source, applied.converted.path, plan, report.findings)
             return
         lines = list(after_lines(plan.before, report.findings, plan.unmended, language))
-        lines += [] if plan.steps else [line(NOTHING.say(language))]
+        lines += [] if plan.steps else [line(without_steps(plan).say(language))]
         style = {"pass": "bold green", "fail": "bold red"}.get(report.verdict, "bold magenta")
         words = verdict_line(report, one_line(report.path), language)
         self._text([*lines, line(), line((VERDICTS[report.verdict].say(language), style), " ", words)])

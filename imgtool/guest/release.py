@@ -92,12 +92,12 @@ _INSTALL = {
     "pacman": "pacman -S --noconfirm",
     "rpm-ostree": "rpm-ostree install",
 }
-# Also what the package database takes for installed, its files being gone. dnf installs first, since it
-# reinstalls nothing else; --force-confmiss brings back configuration that was removed.
+# Also what the package database takes for installed, its files being gone. dnf reinstalls only the version
+# that is there; --force-confmiss brings back configuration that was removed.
 _INSTALL_AGAIN = {
     "apt-get": "apt-get install -y --reinstall -o Dpkg::Options::=--force-confmiss {names}",
-    "yum": "yum install -y {names} && yum reinstall -y {names}",
-    "dnf": "dnf install -y {names} && dnf reinstall -y {names}",
+    "yum": "yum install -y {names} && yum reinstall -y {names} || yum update -y {names}",
+    "dnf": "dnf install -y {names} && dnf reinstall -y {names} || dnf upgrade -y {names}",
     "zypper": "zypper --non-interactive install --force {names}",
 }
 _REMOVE = {

@@ -31,6 +31,7 @@ ACTIONS = {
     "fsck": Text("fsck", "修复文件系统"),
 }
 NOTHING = Text("Nothing to mend.", "无需修复。")
+NO_STEPS = Text("There is nothing that could be mended from here.", "没有可在此执行的修复步骤。")
 UNCHANGED = Text("Nothing was changed.", "未作任何更改。")
 GUEST_CODE = Text(
     "This runs programs of the guest itself, in the appliance's sandbox.",
@@ -52,7 +53,7 @@ _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 def plan_lines(plan: Plan, language: Language, width: int, rules: Mapping[str, Rule]) -> Iterator[Line]:
     """The plan: the steps with what each mends and the diffs, then what stays and why."""
     if not plan.steps:
-        yield line(NOTHING.say(language))
+        yield line(without_steps(plan).say(language))
     if plan.runs_guest:
         yield line((GUEST_CODE.say(language), "bold yellow"))
     last = ""
@@ -67,6 +68,11 @@ def plan_lines(plan: Plan, language: Language, width: int, rules: Mapping[str, R
     yield from _listed(PENDING, plan.pending, language)
     yield from _listed(UNKNOWN, (it for it in plan.told if kind(it) == "unknown"), language, width)
     yield from _listed(LEFT_ALONE, plan.left_alone, language)
+
+
+def without_steps(plan: Plan) -> Text:
+    """What a plan without steps means."""
+    return NO_STEPS if any(kind(it) in ("error", "warning", "unknown") for it in plan.expected) else NOTHING
 
 
 def _step(step: Step, language: Language, width: int) -> Iterator[Line]:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
 from tests.cli.running import PROJECT, imgtool
+from tests.disk.made import MIB
 from tests.guest.made_disks import UUIDS, Part, disk_file, system
 
 DOCS = PROJECT / "docs"
@@ -68,6 +69,36 @@ def test_check_names_the_fix_with_the_options_that_it_was_given(faulty: Path) ->
     told = imgtool("check", "--target", "migrate", "--force-import", faulty).stdout
     assert f"\n    imgtool fix --plan --target migrate --force-import {faulty}\n" in told
     assert "imgtool fix" not in imgtool("check", "--target", "data-disk", faulty).stdout
+
+
+def test_what_is_not_asked_for_and_what_a_person_has_to_do_is_said(faulty: Path) -> None:
+    run = imgtool("fix", "--plan", "--only", "linux.fstab.device-names", faulty)
+    assert run.returncode == 1
+    assert "Not asked for (--only, --skip), and stays:" in run.stdout
+    assert "linux.fstab.data-disk" in run.stdout.partition("Not asked for")[2]
+    run = imgtool("fix", "--plan", "--only", "linux.key-files", faulty)
+    assert "Nothing to mend" not in run.stdout
+    assert "There is nothing that could be mended from here." in run.stdout
+    by_hand = run.stdout.partition("Not mended:")[2].partition("Not asked for")[0]
+    assert "linux.key-files" in by_hand
+    assert "To fix:" in by_hand
+
+
+def test_a_plan_whose_repair_shows_only_when_it_is_made_ends_with_3_where_that_is_an_error(
+    tmp_path: Path,
+) -> None:
+    path = disk_file(tmp_path, Part(system(), options=("-O", "^metadata_csum")))
+    with path.open("r+b") as file:  # the kernel found errors on it
+        file.seek(MIB + 1024 + 0x3A)
+        file.write(b"\x02")
+    only = ("--only", "disk.filesystem.clean")
+    plan = holds_to_schema(imgtool("fix", "--plan", "-f", "json", *only, path).stdout)
+    assert plan["pending"] == [{"id": "disk.filesystem.clean", "severity": "error"}]
+    assert "disk.filesystem.clean" not in {it["id"] for it in plan["unmended"]}
+    (found,) = [it for it in plan["expected"]["findings"] if it["id"] == "disk.filesystem.clean"]
+    assert found["status"] == "unknown"
+    said = imgtool("fix", "--plan", *only, path).stdout
+    assert "To be seen only when the steps are made:" in said
 
 
 def test_a_plan_in_json_holds_to_its_schema(faulty: Path) -> None:

@@ -19,16 +19,16 @@ _INSTALL = {
     "rpm": f"cd {FOLDER} && rpm -Uvh --replacepkgs --nosignature ./*.rpm",
 }
 # Whatever the package database says: files may be gone that it takes for installed. apt ends well where it
-# can't fetch what it is to install anew, so dpkg is asked; dnf and yum fail where no repository has the same
-# version any more, so they install anew only what lacks files.
+# can't fetch what it is to install anew, so dpkg is asked; dnf and yum install anew only the version that is
+# there, where a repository still has it, and else a newer one.
 _AGAIN = {
     "apt-get": "DEBIAN_FRONTEND=noninteractive apt-get install -y --reinstall "
     "-o Dpkg::Options::=--force-confmiss -o Dpkg::Options::=--force-confold {names} "
     "&& ! dpkg -V {names} | grep '^missing' >&2",
     "dnf": "dnf install -y {names} "
-    "&& {{ ! rpm -V {names} | grep '^missing' >&2 || dnf reinstall -y {names}; }}",
+    "&& {{ ! rpm -V {names} | grep '^missing' >&2 || dnf reinstall -y {names} || dnf upgrade -y {names}; }}",
     "yum": "yum install -y {names} "
-    "&& {{ ! rpm -V {names} | grep '^missing' >&2 || yum reinstall -y {names}; }}",
+    "&& {{ ! rpm -V {names} | grep '^missing' >&2 || yum reinstall -y {names} || yum update -y {names}; }}",
     "zypper": "zypper --non-interactive install --force {names}",
 }
 
