@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgtool.checks.btrfs import judged_rootflags
 
-from imgtool.remedy import drop_argument, if_known
+from imgtool.remedy import GRUB_DEFAULTS, drop_argument, if_known, in_guest, quoted
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # ref 06: the platform's disks are vda, vdb, ...
 PLATFORM_DISK = "vda"
+MADE_FROM = (GRUB_DEFAULTS, f"{GRUB_DEFAULTS}.d/*.cfg", "/etc/kernel/cmdline")
+LARGEST_DEFAULTS = 1 << 20  # bytes
 BY_PARTUUID = "GRUB_DISABLE_LINUX_PARTUUID=false"  # of grub-mkconfig, for entries without an initramfs
 # Discoverable Partitions Specification: what systemd mounts as / where nothing names it
 AUTO_ROOTS = (
@@ -47,7 +49,8 @@ def root(image: Image) -> Iterator[Outcome]:
     dracut waits for each, and stops without it, as after a swap volume was removed. On btrfs,
     `rootflags=subvol=` must name the subvolume that holds the system, unless that is the default one.
     A kernel that is given no initramfs knows neither UUID nor LABEL nor logical volumes: only PARTUUID=,
-    PARTLABEL= and device names.
+    PARTLABEL= and device names. A `root=/dev/sda1` that is left where the next kernel's entry is made from
+    (/etc/default/grub, /etc/kernel/cmdline) is a warning: that entry would not start.
 
     Evidence: the entry's file and line with its `root=`. Example: `/boot/grub/grub.cfg:86: root=/dev/sda1`.
     The fix puts the UUID of the root in its place, or the PARTUUID where there is no initramfs.
@@ -74,13 +77,39 @@ def root(image: Image) -> Iterator[Outcome]:
             severity=Severity.WARNING,
             remedy=_remedy(guest, others[0], root_of(others[0].arguments)),
         )
+    later = list(_left_for_later(guest))
+    if later and not _hardware(root_of(entry.arguments)) and not others:
+        yield broken(
+            Text(
+                en="The next kernel's entry will name the root by the old machine's disk.",
+                zh="以后安装的内核，其启动项会以原机器的设备名指定根设备。",
+            ),
+            *(said for said, _ in later[:8]),
+            severity=Severity.WARNING,
+            remedy=_named_later(guest, later),
+        )
+
+
+def _left_for_later(guest: LinuxGuest) -> Iterator[tuple[str, str]]:
+    """(file and line, root) of what the entries of kernels to come would be told: it comes last, and wins."""
+    files = [path for pattern in MADE_FROM for path in guest.tree.glob(pattern)]
+    for path in files:
+        text = (guest.tree.text_if_there(path, LARGEST_DEFAULTS) or "") if guest.tree.is_file(path) else ""
+        for number, line in enumerate(text.splitlines(), start=1):
+            told = re.fullmatch(r"\s*GRUB_CMDLINE_LINUX(?:_DEFAULT)?=(.*)", line)
+            words = line if path.startswith("/etc/kernel/") else told[1] if told else ""
+            spec = root_of(re.sub("[\"']", " ", words))
+            if _hardware(spec):
+                yield f"{path}:{number}: root={spec}", spec
 
 
 def wrong_roots(guest: LinuxGuest) -> list[str]:
-    """What `root=` says, in any entry of the menu, that must be the root's lasting name instead."""
+    """What `root=` says, in any entry of the menu or for those to come, that must be the root's lasting name
+    instead."""
     entries = [entry for entry in guest.bootloader.entries if entry.kernel]
     default = guest.bootloader.default
     found = [spec for entry in entries if _hardware(spec := root_of(entry.arguments))]
+    found += [spec for _, spec in _left_for_later(guest)]
     if default is not None and (spec := root_of(default.arguments)):
         judged = _judged(guest, default, spec)
         found += [spec] if judged.kind == "broken" and judged.fixable is not False else []
@@ -290,6 +319,15 @@ def _without(guest: LinuxGuest, entry: BootEntry) -> Outcome:
         ),
         f"{entry.source}: {entry.arguments}",
     )
+
+
+@if_known
+def _named_later(guest: LinuxGuest, later: list[tuple[str, str]]) -> Text | None:
+    name = lasting_name(guest)
+    edits = dict.fromkeys(
+        f"sed -i 's|root={spec}\\b|root={name}|g' {quoted(said.partition(':')[0])}" for said, spec in later
+    )
+    return in_guest(*edits) if name else None
 
 
 @if_known

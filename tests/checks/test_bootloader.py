@@ -126,6 +126,38 @@ def test_how_the_root_is_named(spec: str, level: str) -> None:
     assert levels(root, image) == [level]
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "line"),
+    [
+        ("/etc/default/grub", 'GRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX="quiet root=/dev/sda1"\n', 2),
+        ("/etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT='root=/dev/sda1 quiet'\n", 1),
+        ("/etc/default/grub.d/50-old.cfg", "GRUB_CMDLINE_LINUX=root=/dev/sda1\n", 1),
+        ("/etc/kernel/cmdline", "root=/dev/sda1 ro\n", 1),
+    ],
+)
+def test_what_the_next_kernels_entry_is_made_from_may_still_name_the_old_disk(
+    path: str, text: str, line: int, tmp_path: Path
+) -> None:
+    image = guest_image({path: text})
+    assert levels(root, image) == ["kept", "warning"]
+    (_, outcome) = judge(root, image)
+    assert outcome.evidence == (f"{path}:{line}: root=/dev/sda1",)
+    assert outcome.remedy is not None
+    file = tmp_path / "file"
+    file.write_text(text)
+    command = outcome.remedy.en.splitlines()[-1].replace(path, str(file))
+    subprocess.run(["sh", "-ec", command], check=True)
+    assert levels(root, guest_image({path: file.read_text()})) == ["kept"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#GRUB_CMDLINE_LINUX=root=/dev/sda1\n", "GRUB_CMDLINE_LINUX='root=UUID=1'\n", "GRUB_DEVICE=/dev/sda1\n"],
+)
+def test_what_grub_is_not_told_is_no_fault(text: str) -> None:
+    assert levels(root, guest_image({"/etc/default/grub": text})) == ["kept"]
+
+
 BUILT_IN = {f"/boot/config-{V}": CONFIG.replace("=m", "=y") + "CONFIG_EXT4_FS=y\n"}
 
 

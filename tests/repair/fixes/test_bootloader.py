@@ -24,6 +24,13 @@ def test_root_by_a_device_name_becomes_the_uuid_now_and_for_later(tmp_path: Path
     assert "\nGRUB_DISABLE_LINUX_UUID" not in guest.text(DEFAULTS)
 
 
+def test_a_root_that_is_told_for_later_alone_becomes_the_uuid_as_well(tmp_path: Path) -> None:
+    guest = FolderGuest(tmp_path, {DEFAULTS: "GRUB_CMDLINE_LINUX='root=/dev/sda1 quiet'\n"})
+    mends(guest, "linux.bootloader.root")
+    assert f"'root=UUID={ROOT_UUID} quiet'" in guest.text(DEFAULTS)
+    assert guest.text(GRUB) == grub_cfg()
+
+
 def test_a_name_that_only_begins_so_is_left_alone(tmp_path: Path) -> None:
     text = grub_cfg("root=/dev/sda1 ro") + "# root=/dev/sda11 myroot=/dev/sda1\n"
     guest = FolderGuest(tmp_path, {GRUB: text})
