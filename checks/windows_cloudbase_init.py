@@ -142,7 +142,7 @@ def service(image: Image) -> Iterator[Outcome]:
     `SYSTEM\\ControlSet001\\Services\\cloudbase-init: Start=4 (disabled)`. The fix is `sc.exe config`.
     """
     from imgtool.guest.windows.commands import at_prompt, start_service
-    from imgtool.guest.windows.services import AUTO, word_of
+    from imgtool.guest.windows.services import AUTO, said_of
 
     guest = image.windows
     found = guest.cloudbase_init.service
@@ -156,11 +156,11 @@ def service(image: Image) -> Iterator[Outcome]:
     wrong = False
     if found.start != AUTO or found.overridden not in (None, AUTO):
         wrong = True
-        word = word_of(found.start if found.start != AUTO else found.overridden)
+        said = said_of(found.start if found.start != AUTO else found.overridden)
         yield broken(
             Text(
-                f"The service cloudbase-init does not start by itself ({word}).",
-                f"cloudbase-init 服务不会自动启动（{word}）。",
+                f"The service cloudbase-init does not start by itself ({said.en}).",
+                f"cloudbase-init 服务不会自动启动（{said.zh}）。",
             ),
             found.proof,
             remedy=at_prompt(*start_service(found, "auto")),

@@ -93,7 +93,7 @@ def storage(image: Image) -> Iterator[Outcome]:
 
 
 def storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[Fault]:
-    from imgtool.guest.windows.services import word_of
+    from imgtool.guest.windows.services import said_of
 
     name = driver.name
     where = f"SYSTEM\\{guest.control_set.path}\\Services\\{name}"
@@ -110,12 +110,12 @@ def storage_faults(guest: WindowsGuest, driver: VirtioDriver) -> Iterator[Fault]
         return
     yield from file_faults(guest, driver, service.file or driver.file)
     if service.start != 0 or service.overridden not in (None, 0):
-        word = word_of(service.start if service.start != 0 else service.overridden)
+        said = said_of(service.start if service.start != 0 else service.overridden)
         yield Fault(
             "start" if service.start != 0 else "override",
             Text(
-                f"{name} does not start at boot ({word}): Windows would not find its disk (0x7B).",
-                f"{name} 不随系统启动（{word}）：Windows 将找不到系统盘（0x7B）。",
+                f"{name} does not start at boot ({said.en}): Windows would not find its disk (0x7B).",
+                f"{name} 不随系统启动（{said.zh}）：Windows 将找不到系统盘（0x7B）。",
             ),
             (service.proof,),
         )

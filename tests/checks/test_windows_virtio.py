@@ -106,7 +106,15 @@ def test_a_network_driver_that_does_not_say_when_it_starts_is_taken_for_disabled
     given = image("2016", change)
     assert levels(NETWORK, given) == ["error"]
     assert "no Start value" in first(NETWORK, given).message.en
-    assert lines(NETWORK, given) == ["sc.exe config netkvm start= demand"]
+    key = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\netkvm"  # sc.exe does not find a service without Start
+    assert lines(NETWORK, given) == [f'reg add "{key}" /v Start /t REG_DWORD /d 3 /f']
+
+
+def test_a_disk_driver_that_does_not_say_when_it_starts_gets_it_in_the_registry() -> None:
+    given = image("2016", lambda made: made.service("viostor").pop("Start"))  # type: ignore[arg-type, return-value]
+    assert levels(STORAGE, given) == ["error"]
+    assert "没有 Start 值" in first(STORAGE, given).message.zh
+    assert lines(STORAGE, given) == [f'reg add "{VIOSTOR}" /v Start /t REG_DWORD /d 0 /f']
 
 
 def updates(*packages: tuple[str, int]) -> object:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgtool.guest.windows.known_drivers import VirtioDriver, disk_folder
 from imgtool.guest.windows.releases import Release
+from imgtool.guest.windows.services import START_WORDS
 from imgtool.text import Text
 
 if TYPE_CHECKING:
@@ -81,8 +82,12 @@ def in_powershell(*commands: str) -> Text:
 
 def start_service(service: Service, word: str) -> list[str]:
     """The lines that give a service a start, in the words of sc.exe, which leaves StartOverride as it is."""
-    name = f'"{service.name}"' if " " in service.name else service.name
-    lines = [f"sc.exe config {name} start= {word}"]
+    if service.start is None:  # the service manager has passed over it, so that sc.exe does not find it
+        key, number = f"HKLM\\SYSTEM\\CurrentControlSet\\Services\\{service.name}", START_WORDS.index(word)
+        lines = [f'reg add "{key}" /v Start /t REG_DWORD /d {number} /f']
+    else:
+        name = f'"{service.name}"' if " " in service.name else service.name
+        lines = [f"sc.exe config {name} start= {word}"]
     if service.overridden is not None:
         lines.append(drop_override(service))
     return lines

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from imgtool.facts import Unread
     from imgtool.guest.windows.bcd import BootConfiguration
     from imgtool.guest.windows.guest import WindowsGuest
+    from imgtool.guest.windows.services import Service
     from imgtool.profiles import Profile
 
 Facts = dict[str, Any]
@@ -79,6 +80,10 @@ def windows_facts(guest: WindowsGuest, unread: Unread) -> Facts:
             language=release.language or None,
         )
     return facts
+
+
+def _start(service: Service | None) -> str | None:
+    return service.start_word if service is not None and service.effective_start is not None else None
 
 
 def _boot(guest: WindowsGuest) -> Facts:
@@ -157,7 +162,7 @@ def _cloudbase_init(guest: WindowsGuest) -> Facts:
     return {
         "installed": found.folder is not None,
         "version": (found.version or None) if found.folder is not None else None,
-        "start": found.service.start_word if found.service else None,
+        "start": _start(found.service),
         "account": (found.service.account or "LocalSystem") if found.service else None,
     }
 
@@ -172,7 +177,7 @@ def _virtio(guest: WindowsGuest) -> list[Facts]:
         rows.append(
             {
                 "name": driver.name,
-                "start": service.start_word if service else None,
+                "start": _start(service),
                 "file": (service.file if service else None) or None,
                 "database": guest.devices.kind,
                 "bindings": sorted({it.id for it in bindings}),
@@ -188,7 +193,7 @@ def _drivers(guest: WindowsGuest) -> list[Facts]:
         {
             "name": it.service.name,
             "role": it.role,
-            "start": it.service.start_word if it.service.effective_start is not None else None,
+            "start": _start(it.service),
             "file": it.service.file,
             "devices": list(it.devices),
         }
@@ -201,7 +206,7 @@ def _services(guest: WindowsGuest) -> list[Facts]:
         {
             "name": it.name,
             "kind": it.kind,
-            "start": it.start_word if it.effective_start is not None else None,
+            "start": _start(it),
             "account": it.account or (None if it.is_driver else "LocalSystem"),
             "path": it.image_path or None,
         }

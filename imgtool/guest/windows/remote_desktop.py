@@ -64,7 +64,7 @@ def read_remote_desktop(guest: WindowsGuest) -> RemoteDesktop:
     port = of_station("PortNumber") or RDP_PORT
     service = guest.services.get("termservice")
     profiles = read_profiles(guest, port)
-    proofs = [f"{where}: fDenyTSConnections={denied}"]
+    proofs = [f"{where}: " + ("no fDenyTSConnections" if denied is None else f"fDenyTSConnections={denied}")]
     if service is not None:
         proofs.append(service.proof)
     said = "; ".join(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from imgtool.guest.windows.paths import guest_path, program_of
 from imgtool.guest.windows.registry import Key
+from imgtool.text import Text
 
 BOOT, SYSTEM, AUTO, DEMAND, DISABLED = range(5)
 START_WORDS = ("boot", "system", "auto", "demand", "disabled")
@@ -71,10 +72,11 @@ class Service:
     @property
     def proof(self) -> str:
         """The key with what decides."""
-        said = f"Start={self.start}"
+        said = "no Start value" if self.start is None else f"Start={self.start}"
         if self.overridden is not None:
             said += f", StartOverride={self.overridden}"
-        return f"SYSTEM\\{self.key}: {said} ({self.start_word})"
+        word = self.effective_start is not None
+        return f"SYSTEM\\{self.key}: {said}" + (f" ({self.start_word})" if word else "")
 
 
 def word_of(start: int | None) -> str:
@@ -82,6 +84,11 @@ def word_of(start: int | None) -> str:
     if start is None:
         return "no Start value"
     return START_WORDS[start] if start < len(START_WORDS) else str(start)
+
+
+def said_of(start: int | None) -> Text:
+    """The same for people."""
+    return Text("no Start value", "没有 Start 值") if start is None else Text.same(word_of(start))
 
 
 def read_services(control_set: Key, drive: str = "C") -> dict[str, Service]:
