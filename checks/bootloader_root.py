@@ -171,7 +171,7 @@ def _judged(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
         return broken(
             Text(
                 en=f"root={spec} is not the root of this image ({guest.root.volume.name}).",
-                zh=f"root={spec} 不是此镜像的根分区（{guest.root.volume.name}）。",
+                zh=f"root={spec} 不是此镜像的根分区（{guest.root.volume.name_zh}）。",
             ),
             evidence,
             remedy=_remedy(guest, entry, spec),
@@ -192,14 +192,14 @@ def _judged(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
         return broken(
             Text(
                 en=f"root={spec} is {meant.name}; the system was found on {guest.root.volume.name}.",
-                zh=f"root={spec} 指向 {meant.name}，而系统位于 {guest.root.volume.name}。",
+                zh=f"root={spec} 指向 {meant.name_zh}，而系统位于 {guest.root.volume.name_zh}。",
             ),
             evidence,
             severity=Severity.WARNING,
             fixable=False,
         )
     return kept(
-        Text(en=f"root={spec} is {meant.name} of this disk.", zh=f"root={spec} 即此磁盘的 {meant.name}。"),
+        Text(en=f"root={spec} is {meant.name} of this disk.", zh=f"root={spec} 即此磁盘的 {meant.name_zh}。"),
         evidence,
     )
 
@@ -230,7 +230,7 @@ def _nowhere(guest: LinuxGuest, entry: BootEntry, spec: str) -> Outcome:
         return broken(
             Text(
                 en=f"root={spec} is nowhere on this disk; the root is on {guest.root.volume.name}.",
-                zh=f"此磁盘上没有 root={spec}；根文件系统位于 {guest.root.volume.name}。",
+                zh=f"此磁盘上没有 root={spec}；根文件系统位于 {guest.root.volume.name_zh}。",
             ),
             evidence,
             *_have(guest.root.volume),

@@ -64,7 +64,7 @@ def clean(image: Image) -> Iterator[Outcome]:
             fault = fault_of(volume)
         except CannotRead as error:
             why = error.statement()
-            yield undecided(Text(f"{volume.name}: {why.en}", f"{volume.name}：{why.zh}"), volume.name)
+            yield undecided(Text(f"{volume.name}: {why.en}", f"{volume.name_zh}：{why.zh}"), volume.name)
             continue
         if fault is None:
             good.append(f"{volume.name}: {type_}, clean")
@@ -171,14 +171,14 @@ def fault_of(volume: Volume) -> Fault | None:
     if type_ in ("vfat", "exfat", "ntfs") and details["dirty"]:
         message = Text(
             f"{volume.name} ({type_}) was not unmounted cleanly.",
-            f"{volume.name}（{type_}）未正常卸载。",
+            f"{volume.name_zh}（{type_}）未正常卸载。",
         )
         repair = f"fsck vfat {_device(volume)}" if type_ == "vfat" else ""
         return Fault(message, "dirty flag", Severity.WARNING, repair if _device(volume) else "")
     if type_ == "ntfs" and details.get("mirror") is False:
         message = Text(
             f"The copy of the first records of {volume.name}'s file table ($MFTMirr) is not as these are.",
-            f"{volume.name} 的主文件表镜像（$MFTMirr）与主文件表不一致。",
+            f"{volume.name_zh} 的主文件表镜像（$MFTMirr）与主文件表不一致。",
         )
         return Fault(message, "$MFTMirr differs from $MFT", Severity.WARNING)
     return None
@@ -191,13 +191,13 @@ def _ext_fault(volume: Volume) -> Fault | None:
     if details["state"] == "errors":
         message = Text(
             f"The kernel found errors in {volume.name} ({volume.signature.type}) and marked it so.",
-            f"内核在 {volume.name}（{volume.signature.type}）中发现过错误并做了标记。",
+            f"内核在 {volume.name_zh}（{volume.signature.type}）中发现过错误并做了标记。",
         )
         return Fault(message, "state: errors", Severity.ERROR, check)
     if details["state"] == "not clean":
         message = Text(
             f"{volume.name} ({volume.signature.type}) was not unmounted and has no journal to mend it.",
-            f"{volume.name}（{volume.signature.type}）未正常卸载，且没有可用于恢复的日志。",
+            f"{volume.name_zh}（{volume.signature.type}）未正常卸载，且没有可用于恢复的日志。",
         )
         if not details["needs_recovery"]:
             return Fault(message, "state: not clean", Severity.ERROR, check)
@@ -213,7 +213,7 @@ def _xfs_fault(volume: Volume) -> Fault | None:
     if "needsrepair" in volume.signature.details["incompat"]:
         message = Text(
             f"{volume.name} (xfs) asks for xfs_repair and can't be mounted before.",
-            f"{volume.name}（xfs）要求先执行 xfs_repair，否则无法挂载。",
+            f"{volume.name_zh}（xfs）要求先执行 xfs_repair，否则无法挂载。",
         )
         device = _device(volume)
         return Fault(message, "needsrepair", Severity.ERROR, f"xfs-repair {device}" if device else "")
@@ -226,7 +226,7 @@ def _unreplayed(volume: Volume) -> Text:
     type_ = volume.signature.type
     return Text(
         f"{volume.name} ({type_}) was in use when the image was made: its journal waits to be replayed.",
-        f"制作镜像时 {volume.name}（{type_}）正在使用：其日志尚未回放。",
+        f"制作镜像时 {volume.name_zh}（{type_}）正在使用：其日志尚未回放。",
     )
 
 

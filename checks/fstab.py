@@ -140,7 +140,8 @@ def _root_lines(guest: LinuxGuest) -> Iterator[Outcome]:
         yield broken(
             Text(
                 f"fstab mounts {_said(entry)} as /, which {where.en}; the root is {guest.root.volume.name}.",
-                f"fstab 将 {_said(entry)} 挂载为 /，而它{where.zh}；根文件系统是 {guest.root.volume.name}。",
+                f"fstab 将 {_said(entry)} 挂载为 /，而它{where.zh}；"
+                f"根文件系统是 {guest.root.volume.name_zh}。",
             ),
             str(entry),
             remedy=_rewrite(entry, right) if right else None,

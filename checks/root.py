@@ -158,17 +158,17 @@ def root_last(image: Image) -> Iterator[Outcome]:
         yield not_judged(
             Text(
                 f"The root is on {found.volume.name}, which is not grown at the first boot.",
-                f"根文件系统位于 {found.volume.name}，首次启动时不会自动扩容。",
+                f"根文件系统位于 {found.volume.name_zh}，首次启动时不会自动扩容。",
             )
         )
         return
     behind = _behind(image.disk, found.volume)
     if behind is not None:
-        start = found.volume.name
+        start, start_zh = found.volume.name, found.volume.name_zh
         yield broken(
             Text(
                 f"{behind.name} lies behind the root ({start}), which therefore can't grow.",
-                f"{behind.name} 位于根分区（{start}）之后，因此根分区无法扩容。",
+                f"{behind.name_zh} 位于根分区（{start_zh}）之后，因此根分区无法扩容。",
             ),
             _place(found.volume),
             _place(behind),
@@ -213,20 +213,22 @@ def _found(roots: tuple[Root, ...]) -> Text:
     """What is on the disk; more than one system is worth a word, since the platform sets up only one."""
     first, others = roots[0], roots[1:]
     name = FAMILIES[first.family]
-    place = f"{first.volume.name} ({first.volume.signature.type})"
+    type_ = first.volume.signature.type
+    place, place_zh = f"{first.volume.name} ({type_})", f"{first.volume.name_zh}（{type_}）"
     if not others:
-        return Text(f"A {name} system is on {place}.", f"{place} 上有 {name} 系统。")
+        return Text(f"A {name} system is on {place}.", f"{place_zh}上有 {name} 系统。")
     more = ", ".join(f"{other.volume.name} ({FAMILIES[other.family]})" for other in others)
+    more_zh = "、".join(f"{other.volume.name_zh}（{FAMILIES[other.family]}）" for other in others)
     return Text(
         f"A {name} system is on {place}; it is the one that is checked. Other systems: {more}.",
-        f"{place} 上有 {name} 系统，以下检查针对该系统。其他系统：{more}。",
+        f"{place_zh}上有 {name} 系统，以下检查针对该系统。其他系统：{more_zh}。",
     )
 
 
 def _undecided(search: RootSearch, missing: list[str]) -> Outcome:
-    reasons = [(volume.name, why) for volume, why in search.unreadable]
-    en = " ".join(f"{name}: {why.en}" for name, why in reasons[:4])
-    zh = " ".join(f"{name}：{why.zh}" for name, why in reasons[:4])
+    reasons = search.unreadable[:4]
+    en = " ".join(f"{volume.name}: {why.en}" for volume, why in reasons)
+    zh = "".join(f"{volume.name_zh}：{why.zh}" for volume, why in reasons)
     if missing:
         groups = ", ".join(missing)
         en = f"{en} Volume group {groups} needs a disk that this image does not hold.".strip()
@@ -294,6 +296,6 @@ def _move(image: Image, behind: Volume) -> Text:
     return Text(
         f"To have the root grow, move {behind.name} in front of it (`virt-resize`); or leave it so and add a "
         "data disk when more room is needed.",
-        f"如需根分区自动扩容，请将 {behind.name} 移到根分区之前（`virt-resize`）；"
+        f"如需根分区自动扩容，请将 {behind.name_zh} 移到根分区之前（`virt-resize`）；"
         "也可保持不变，需要更多空间时另外挂载数据盘。",
     )

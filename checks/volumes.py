@@ -213,7 +213,7 @@ def _filesystems(disk: Disk) -> Iterator[Outcome]:
             yield broken(
                 Text(
                     f"The journal of {volume.name} ({volume.signature.type}) lies on another device.",
-                    f"{volume.name}（{volume.signature.type}）的日志位于其他设备上。",
+                    f"{volume.name_zh}（{volume.signature.type}）的日志位于其他设备上。",
                 ),
                 f"{volume.name}: {volume.signature.type} {volume.signature.uuid}",
                 remedy=Text(
@@ -300,7 +300,7 @@ def _judged(image: Image, volume: Volume, root: Root | None) -> Outcome:
     return broken(
         Text(
             f"{volume.name} is encrypted with {kind}: {why.en}.",
-            f"{volume.name} 已用 {kind} 加密：{why.zh}。",
+            f"{volume.name_zh} 已用 {kind} 加密：{why.zh}。",
         ),
         _described(volume),
         *([f"/etc/crypttab: {line}"] if line else []),

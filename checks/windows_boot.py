@@ -104,13 +104,12 @@ def _boot_files(guest: WindowsGuest, boot_code: str) -> Iterator[Outcome]:
             yield undecided(Text("No partition is active.", "没有活动分区。"))
         return
     starts = guest.boot.boot_sector
-    name_zh = f"分区 {volume.partition.number}" if volume.partition is not None else volume.name
     if boot_code == "windows" and starts != "bootmgr":
         seen = "NTLDR, of Windows 2003 and XP" if starts == "ntldr" else "no boot code of Windows"
         yield broken(
             Text(
                 f"The boot sector of the active partition ({volume.name}) does not load bootmgr.",
-                f"活动分区（{name_zh}）的引导扇区不会加载 bootmgr。",
+                f"活动分区（{volume.name_zh}）的引导扇区不会加载 bootmgr。",
             ),
             f"{volume.name}: boot sector: {seen}",
             remedy=_boot_code(guest),
@@ -121,7 +120,7 @@ def _boot_files(guest: WindowsGuest, boot_code: str) -> Iterator[Outcome]:
             Text(
                 f'The active partition ({volume.name}) has no bootmgr: the start ends with "BOOTMGR is'
                 ' missing".',
-                f"活动分区（{name_zh}）上没有 bootmgr：启动时会提示“BOOTMGR is missing”。",
+                f"活动分区（{volume.name_zh}）上没有 bootmgr：启动时会提示“BOOTMGR is missing”。",
             ),
             f"{volume.name}: not there: /bootmgr",
             *(f"{it.volume.name}: {it.path}" for it in guest.boot.other_stores[:4]),

@@ -32,6 +32,18 @@ class Volume:
     device_names: tuple[str, ...] = ()
     unreadable: Text | None = None
 
+    @property
+    def name_zh(self) -> str:
+        """The name within a Chinese sentence: 分区 1."""
+        return name_in_chinese(self.name)
+
+
+def name_in_chinese(name: str) -> str:
+    """A volume's name within a Chinese sentence."""
+    from re import sub
+
+    return sub(r"\bpartition (\d+)", r"分区 \1", name).replace("whole disk", "整个磁盘")
+
 
 @dataclass(frozen=True)
 class VolumeGroup:

@@ -209,7 +209,7 @@ def _loaders(disk: Disk, found: _Found) -> tuple[Loader, ...]:
                 found.lacking.append(
                     Text(
                         en=f"The EFI system partition ({volume.name}) has no FAT filesystem.",
-                        zh=f"EFI 系统分区（{volume.name}）上没有 FAT 文件系统。",
+                        zh=f"EFI 系统分区（{volume.name_zh}）上没有 FAT 文件系统。",
                     )
                 )
             continue
@@ -223,7 +223,7 @@ def _loaders(disk: Disk, found: _Found) -> tuple[Loader, ...]:
             found.lacking.append(
                 Text(
                     en=f"The EFI system partition ({volume.name}) has no boot loader.",
-                    zh=f"EFI 系统分区（{volume.name}）中没有引导程序。",
+                    zh=f"EFI 系统分区（{volume.name_zh}）中没有引导程序。",
                 )
             )
         loaders += here

@@ -227,12 +227,12 @@ def open_filesystem(volume: Volume, beside: Sequence[Blocks] = ()) -> Filesystem
         raise CannotRead(
             Text(
                 en=f"No known filesystem is on {volume.name}.",
-                zh=f"{volume.name} 上没有可识别的文件系统。",
+                zh=f"{volume.name_zh} 上没有可识别的文件系统。",
             )
         )
     raise NoReader(
         Text(
             en=f"This version has no reader for {type_}, which is on {volume.name}.",
-            zh=f"此版本无法读取 {volume.name} 上的 {type_}。",
+            zh=f"此版本无法读取 {volume.name_zh} 上的 {type_}。",
         )
     )

@@ -94,7 +94,7 @@ class Appliance:
         raise NoReader(
             Text(
                 en=f"{volume.name} is not read through libguestfs.",
-                zh=f"不通过 libguestfs 读取 {volume.name}。",
+                zh=f"不通过 libguestfs 读取 {volume.name_zh}。",
             )
         )
 

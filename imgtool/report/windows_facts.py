@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from imgtool.disk.volumes import name_in_chinese
 from imgtool.text import Language, Text
 
 SHOWN_UPDATES = 12
@@ -140,7 +141,7 @@ def _letter(row: Mapping[str, Any], language: Language) -> str:
 
 def volume_name(name: str, language: Language) -> str:
     """The name of a volume: "partition 2", or in Chinese."""
-    return re.sub(r"\bpartition (\d+)", r"分区 \1", name) if language == "zh" else name
+    return name_in_chinese(name) if language == "zh" else name
 
 
 def _program(row: Mapping[str, Any]) -> str:
