@@ -124,9 +124,11 @@ def change_argument(guest: LinuxGuest, argument: str, instead: str = "") -> str:
     loader = guest.bootloader
     config = loader.config_path or ""
     source = re.sub(r":[0-9]+$", "", loader.default.source if loader.default else config)
-    word = re.sub(r"([].*^$|,\\[])", r"\\\1", argument)
+    plain = re.sub(r"([].*^$\\[])", r"\\\1", argument)
+    word = plain.replace("|", "\\|")
     expression = f"s| *{word}|{instead and ' ' + instead}|"
     if "=" not in argument:  # "s" or "1" is a part of many others
+        word = plain.replace(",", "\\,")
         expression = f"s,\\([ \"']\\){word}\\([ \"']\\|$\\),\\1{instead}\\2,"
     edit = "sed -i '" + expression.replace("'", "'\\''") + "' "
 
