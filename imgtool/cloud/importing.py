@@ -5,6 +5,7 @@ Between the two it is asked for: `imgtool.cloud.asking`.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -106,19 +107,26 @@ def choose_system(wanted: Wanted, offered: Importable) -> tuple[str, str, tuple[
     listed = (*offered.linux, *offered.windows)
     if not listed:
         return wanted.os_type, wanted.os_version, ()
+    system = wanted.os_type
+    if wanted.os_version not in system:
+        system = f"{system} {wanted.os_version}".strip()
+    windows = _word(wanted.os_type).startswith("windows")
     by_word = {_word(name): name for name in listed}
     os_type = by_word.get(_word(wanted.os_type))
     notes: tuple[Text, ...] = ()
+    if os_type is None and windows:
+        os_type = _release_of_windows(wanted.os_version, offered.windows)
     if os_type is None:
-        os_type = next((name for name in _ANY if name in listed), None)
+        # Another Linux gets a Linux's disk, clock and settings; a Windows must never get them.
+        os_type = None if windows else next((name for name in _ANY if name in listed), None)
         if os_type is None:
-            names = ", ".join(listed)
+            names = ", ".join(offered.windows if windows and offered.windows else listed)
             raise CloudFailure(
                 Text(
-                    en=f"This deployment does not take {wanted.os_type or 'this system'}. It takes: "
+                    en=f"This deployment does not take {system or 'this system'}. It takes: "
                     f"{names}. Choose the "
                     "nearest with --os-type and --os-version.",
-                    zh=f"该环境不支持 {wanted.os_type or '此系统'}。支持：{names}。"
+                    zh=f"该环境不支持 {system or '此系统'}。支持：{names}。"
                     "请用 --os-type 与 --os-version "
                     "指定最接近的系统。",
                 )
@@ -147,6 +155,12 @@ def choose_system(wanted: Wanted, offered: Importable) -> tuple[str, str, tuple[
                 )
             )
     return os_type, version or "-", notes
+
+
+def _release_of_windows(version: str, listed: tuple[str, ...]) -> str | None:
+    """The system of Windows whose name has this release: ref 23 writes "Windows Server 2016"."""
+    fits = [name for name in listed if version and version in re.findall(r"[0-9]+", name)]
+    return min(fits, key=len, default=None)
 
 
 def settle(cvm: Cvm, wanted: Wanted, link: str) -> Settled:

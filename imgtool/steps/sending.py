@@ -13,7 +13,7 @@ from imgtool.text import Text
 
 
 class Account:
-    """Ask the account before anything large is sent: keys, bucket, the name, the quota."""
+    """Ask the account before anything large is sent: keys, bucket, the name, the quota, the system."""
 
     name = "account"
     title = Text("Ask the account: bucket, name, quota", "查询账号：存储桶、名称、配额")
@@ -25,13 +25,14 @@ class Account:
         return run.begun or asked(run) is not None
 
     def do(self, run: Run) -> Result:
-        from imgtool.cloud.importing import require_free
+        from imgtool.cloud.importing import choose_system, require_free
 
         retried(run.store.check_bucket, run.order.patience)
         if run.order.target == "import":
             self._remove_failed(run)
             if asked(run) is None:
                 require_free(run.cvm, run.order.name)
+                choose_system(wanted_of(run), run.cvm.importable())
         return {}
 
     def _remove_failed(self, run: Run) -> None:
@@ -296,13 +297,18 @@ def wanted_of(run: Run) -> Any:
     mode = order.boot_mode or (found["boot_mode"] if found["boot_mode"] in ("bios", "uefi") else None)
     return Wanted(
         name=order.name,
-        os_type=order.os_type or system["import_os_type"] or "",
+        os_type=order.os_type or system["import_os_type"] or _family(system["family"]),
         os_version=order.os_version or system["import_os_version"] or "",
         architecture=words.get(system["arch"] or "", "x86_64"),
         description=order.description,
         force=order.force_import,
         boot_mode=mode,
     )
+
+
+def _family(name: str | None) -> str:
+    """An OsType for a release that the profile does not know."""
+    return "Windows" if name == "windows" else ""
 
 
 def snapshot_parameters(run: Run, link: str) -> dict[str, Any]:

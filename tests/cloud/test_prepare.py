@@ -147,6 +147,15 @@ def test_a_name_that_is_taken_is_known_before_the_upload(sandbox: Sandbox, disk:
     assert "Upload" not in done.stderr.replace("Uploaded", "")
 
 
+def test_a_system_that_is_not_taken_is_known_before_the_upload(
+    sandbox: Sandbox, disk: Path, env: Env
+) -> None:
+    done = prepare(disk, env, "--os-type", "Windows", "--os-version", "2022")
+    assert done.returncode == 5, done.stderr
+    assert "This deployment does not take Windows 2022. It takes: Windows Server 2008," in done.stderr
+    assert sandbox.state.list_objects(sandbox.bucket) == []
+
+
 def test_a_full_quota_is_known_before_the_upload(tmp_path: Path, disk: Path) -> None:
     from tests.cloud.people import environment_for
 
