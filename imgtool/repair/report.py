@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imgtool.repair.plan import BY_HAND
 from imgtool.report.json import finding_of
 from imgtool.report.model import kind
-from imgtool.report.phrases import LABELS
+from imgtool.report.phrases import LABELS, alike_line
 from imgtool.report.text import Line, line, remedy_of
 from imgtool.report.visible import one_line, visible, wrapped
 from imgtool.rules import Finding, Rule, Severity, Verdict, verdict
@@ -107,16 +107,21 @@ def _unmended(found: Iterable[Unmended], language: Language, width: int) -> Iter
 
 
 def _listed(heading: Text, found: Iterable[Finding], language: Language, width: int = 0) -> Iterator[Line]:
-    """Findings below a heading. width: of their messages; 0 for none."""
+    """Findings below a heading. width: of their messages, each told once; 0 for none."""
     found = list(found)
     if not found:
         return
     yield Line()
     yield line((heading.say(language), "bold"))
     for it in found:
+        if width and it.because is not None:
+            continue
         yield line("  ", (LABELS[kind(it)].say(language), "bold"), "  ", it.id)
         if width:
-            yield from (line("    ", row) for row in wrapped(visible(it.message.say(language)), width - 4))
+            said = [visible(it.message.say(language))]
+            if alike := [other.id for other in found if other.because == it.id]:
+                said.append(alike_line(alike, language, every=False))
+            yield from (line("    ", row) for text in said for row in wrapped(text, width - 4))
 
 
 def after_lines(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from imgtool.convert.output import shown
 from imgtool.errors import CannotRead
+from imgtool.rules import Status
 from imgtool.steps.judging import judged, request_of
 from imgtool.steps.step import Halt, Order, Result, Run, file_identity
 from imgtool.text import Text
@@ -86,14 +87,7 @@ class Fix:
         run.say(Text(steps["en"], steps["zh"]))
         expected = plan.outlook  # what shows only when it is made is judged then
         if expected != "pass":
-            left = ", ".join(dict.fromkeys(it.finding.id for it in plan.unmended)) or "?"
-            raise Halt(
-                Text(
-                    en=f"What is wrong can't all be mended from here: {left}. See the reasons above.",
-                    zh=f"存在无法自动修复的问题：{left}。原因见上。",
-                ),
-                verdict=expected,
-            )
+            raise Halt(why_not(plan), verdict=expected)
         if plan.steps and not run.agree():
             folder = shown(run.order.folder)
             raise Halt(
@@ -105,6 +99,23 @@ class Fix:
                 )
             )
         return {"steps": len(plan.steps)}
+
+
+def why_not(plan: Plan) -> Text:
+    """Which rules keep the repaired image from passing."""
+    broken = ", ".join(dict.fromkeys(it.finding.id for it in plan.unmended))
+    if broken:
+        return Text(
+            en=f"What is wrong can't all be mended from here: {broken}. See the reasons above.",
+            zh=f"存在无法自动修复的问题：{broken}。原因见上。",
+        )
+    unknown = ", ".join(
+        dict.fromkeys(it.id for it in plan.told if it.status is Status.UNKNOWN and it.because is None)
+    )
+    return Text(
+        en=f"Not all of the image can be judged: {unknown}. See the reasons above.",
+        zh=f"镜像存在无法判定的项：{unknown}。原因见上。",
+    )
 
 
 class Convert:
