@@ -86,7 +86,7 @@ class OutOfResources(Stated):
 
 
 MEMORY = Text("memory", "内存")
-PROCESSES = Text("processes or threads", "进程或线程")
+PROCESSES = Text("processes or threads, or memory for them", "进程或线程（或其所需的内存）")
 OPEN_FILES = Text("open files", "可打开的文件")
 _EXHAUSTED = {
     errno.ENOMEM: MEMORY,

@@ -70,6 +70,7 @@ COMPANIONS = (
     ".sig",
     ".nvram",
 )
+APPLE_DOUBLE = b"\0\5\x16\7"  # "._disk.vmdk": what macOS packs beside every file
 _MAGICS = (b"QFI\xfb", b"KDMV", b"COWD", b"conectix", b"vhdxfile", b"QED\0", b"# Disk DescriptorFile")
 
 Fill = Callable[[Callable[[bytes], None]], None]
@@ -199,7 +200,7 @@ def _copy(stream: BinaryIO, writer: _Sparse, first: bytes = b"") -> None:
 def _is_image(name: str, head: bytes) -> bool:
     """By what it begins with, or by its name; what only accompanies images is none."""
     lower = name.lower()
-    if lower.endswith(COMPANIONS):
+    if lower.endswith(COMPANIONS) or head.startswith(APPLE_DOUBLE):
         return False
     return head.startswith(_MAGICS) or head[510:512] == b"\x55\xaa" or lower.endswith(SUFFIXES)
 

@@ -110,7 +110,9 @@ class Output:
                 )
             )
         if not os.access(self.target.parent, os.W_OK | os.X_OK):
-            raise write_failed(path, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+            read_only = os.statvfs(self.target.parent).f_flag & os.ST_RDONLY
+            why = errno.EROFS if read_only else errno.EACCES
+            raise write_failed(path, OSError(why, os.strerror(why)))
 
     def _look_at_existing(self, status: os.stat_result) -> None:
         if stat.S_ISDIR(status.st_mode):

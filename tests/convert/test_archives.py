@@ -123,6 +123,15 @@ def test_a_sparse_member_of_gnu_tar_keeps_its_holes(tmp_path: Path) -> None:
     assert (tmp_path / "out").stat().st_blocks * 512 < 2 * 1024**2
 
 
+@pytest.mark.parametrize("make", ["tar", "zip"])
+def test_what_macos_packs_beside_a_file_is_no_second_image(tmp_path: Path, make: str) -> None:
+    double = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(100)
+    members = {"a/._disk.vmdk": double, "a/disk.vmdk": DISK, "__MACOSX/a/._disk.vmdk": double}
+    path = zip_of(tmp_path / "a.zip", members) if make == "zip" else saved(tmp_path, tar_of(members))
+    assert unpack(probe(path), tmp_path / "out", LIMIT).name == "a/disk.vmdk"
+    assert (tmp_path / "out").read_bytes() == DISK
+
+
 def test_an_ova_gives_its_one_disk(tmp_path: Path) -> None:
     data = tar_of({"vm.ovf": b"<Envelope/>", "vm.mf": b"SHA1", "vm-disk1.vmdk": b"KDMV" + DISK})
     path = saved(tmp_path, data)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,6 +135,18 @@ def test_a_directory_that_may_not_be_written_to_is_refused_before_any_work(tmp_p
     with pytest.raises(OutputRefused, match=r"out\.raw"), Output(folder / "out.raw"):
         pytest.fail("it was entered")
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"), [(0, "Permission denied"), (os.ST_RDONLY, "Read-only file system")]
+)
+def test_storage_that_is_read_only_is_told_from_a_directory_that_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: int, why: str
+) -> None:
+    monkeypatch.setattr(output.os, "access", lambda *_: False)
+    monkeypatch.setattr(output.os, "statvfs", lambda path: SimpleNamespace(f_flag=flags))
+    with pytest.raises(OutputRefused, match=why):
+        Output(tmp_path / "out.raw")
 
 
 def test_a_name_with_a_nul_is_refused() -> None:
