@@ -54,7 +54,7 @@ _PATH = click.Path(path_type=Path, readable=False)
     "--threads",
     metavar="N",
     type=click.IntRange(1, 256),
-    help="Threads or processes that compress; one a CPU.",
+    help="Threads that compress, or processes (4 at most); one a CPU.",
 )
 @click.option(
     "--verify/--no-verify",

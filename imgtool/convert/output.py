@@ -145,9 +145,14 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
+        try:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        except BaseException:  # a signal, and a large file takes seconds to go: the rest all the same
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
 
     def publish(self) -> None:
         """Give the complete image its name: on storage first, then in one step.

@@ -50,6 +50,27 @@ def test_nothing_is_left_when_the_work_fails(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_signal_while_the_folder_goes_leaves_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = output.shutil.rmtree
+
+    def cut_short(path: Path, **given: bool) -> None:
+        (path / "image").unlink()
+        monkeypatch.setattr(output.shutil, "rmtree", real)
+        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with Output(tmp_path / "out.raw") as out:
+            out.part.write_bytes(b"half")
+            (out.folder / "unpacked-0").write_bytes(b"large")
+
+    monkeypatch.setattr(output.shutil, "rmtree", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert names(tmp_path) == []
+
+
 def test_an_existing_file_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "out.raw").write_bytes(b"old")
     with pytest.raises(OutputRefused, match="--force"):
