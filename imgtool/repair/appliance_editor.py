@@ -113,7 +113,8 @@ class ApplianceEditor:
             folder = path.rpartition("/")[0]
             if folder and not self._handle.is_dir(folder):
                 self._handle.mkdir_p(folder)
-            if self._handle.exists(path) and not self._handle.is_file(path):
+            in_the_way = self._handle.exists(path) and not self._handle.is_file(path)
+            if in_the_way or self._handle.is_symlink(path):  # exists() follows links
                 raise EditFailed(Text(f"{path} is no regular file.", f"{path} 不是普通文件。"))
             self._handle.write(path, content[:PIECE])
             self._append(path, content[PIECE:])

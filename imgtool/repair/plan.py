@@ -127,7 +127,7 @@ def make_plan(
     root = image.search.root
     if root is None:
         raise CannotRead(_no_system(before))
-    draft = Draft(root)
+    draft, asleep = Draft(root), _asleep(image)
     findings, reasons = before, dict[str, Text]()
     for late in (False, True):
         tried: set[str] = set()
@@ -144,7 +144,7 @@ def make_plan(
                     findings = tuple(run(now, rules, (name,)))
                     if not _to_mend(findings, fixes[name], chosen):
                         continue
-                why = _mend(fixes[name], now, draft, findings, wishes, asked=chosen is not None)
+                why = asleep or _mend(fixes[name], now, draft, findings, wishes, asked=chosen is not None)
                 if why is not None:
                     reasons[name] = why
             findings = tuple(run(drafted(image, draft), rules))
@@ -176,6 +176,21 @@ def make_plan(
             if draft.tree.is_in_place(point)
         },
     )
+
+
+def _asleep(image: Image) -> Text | None:
+    """Why nothing can be written at all: a hibernated Windows keeps in memory what it knows of its volume."""
+    from imgtool.guest.windows.settings import read_hibernation
+
+    if image.family != "windows":
+        return None
+    with suppress(CannotRead):
+        if read_hibernation(image.windows).state == "hibernated":
+            return Text(
+                "Windows is hibernated: nothing may be written to its volume. Start it and shut it down.",
+                "Windows 处于休眠状态，不能写入其卷。请启动后正常关机。",
+            )
+    return None
 
 
 def drafted(image: Image, draft: Draft) -> Image:

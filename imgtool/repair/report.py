@@ -44,7 +44,11 @@ UNMENDED = Text("Not mended:", "未修复：")
 PENDING = Text("To be seen only when the steps are made:", "执行上述步骤后才能确认：")
 UNKNOWN = Text("Could not be judged:", "无法判定：")
 LEFT_ALONE = Text("Not asked for (--only, --skip), and stays:", "未选择修复（--only、--skip），仍存在：")
-TO_APPLY = Text("To apply this to a copy, with the same options:", "应用到副本（选项与此次相同）：")
+SEE_CHECK = Text(
+    "imgtool can't mend this by itself; imgtool check says what to do.",
+    "imgtool 无法自动修复此问题，处理方法见 imgtool check。",
+)
+TO_APPLY = Text("To apply this to a copy:", "应用到副本：")
 LONGEST_NEW = 24
 """Lines that are shown of a file that is new, such as a driver's INF; JSON has them all."""
 _DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
@@ -135,7 +139,8 @@ def after_lines(
         if name not in are:
             yield line("  ", (label, "dim"), "  ", name, " → ", (MENDED.say(language), "bold green"))
             continue
-        why = f": {reasons[name].say(language)}" if name in reasons else ""
+        reason = SEE_CHECK if reasons.get(name) == BY_HAND else reasons.get(name)
+        why = f": {reason.say(language)}" if reason is not None else ""
         style = "bold red" if kind(are[name]) == "error" else "bold yellow"
         yield line("  ", (label, style), "  ", name, " → ", (STAYS.say(language), style), visible(why))
     for name, finding in are.items():

@@ -80,6 +80,14 @@ def test_a_link_into_the_appliances_own_system_is_no_file_of_the_guest(editor: A
         editor.write("/host/to-proc", b"x")
 
 
+def test_a_link_that_leads_nowhere_is_not_written_through(editor: ApplianceEditor) -> None:
+    editor.symlink("/host/dangling", "/host/not-there")
+    with pytest.raises(EditFailed, match="no regular file"):
+        editor.write("/host/dangling", b"x")
+    assert editor.read("/host/not-there") is None
+    editor.remove("/host/dangling")
+
+
 @pytest.mark.parametrize("step", [Edit("/host/gone", b"a", b"b"), Append("/host/gone", 1, "0" * 64, b"b")])
 def test_a_file_that_vanished_is_not_made_anew(editor: ApplianceEditor, step: Step) -> None:
     with pytest.raises(Outdated):

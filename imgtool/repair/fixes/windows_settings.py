@@ -98,18 +98,11 @@ def read_discs(work: Work) -> None:
 
 @fix("windows.volume")
 def shut_down_for_good(work: Work) -> None:
-    """Fast start-up and hibernation off; what is hibernated is left to Windows itself."""
+    """Fast start-up and hibernation off."""
     from imgtool.guest.windows.settings import read_hibernation
 
     guest, draft = work.image.windows, work.draft
     found = read_hibernation(guest)
-    if found.state == "hibernated":
-        raise CannotMend(
-            Text(
-                en="Windows is hibernated: nothing may be written to its volume. Start it and shut it down.",
-                zh="Windows 处于休眠状态，不能写入其卷。请启动后正常关机。",
-            )
-        )
     if not found.fast_startup:
         raise CannotMend(
             Text(

@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from fixtures.windows import services, state_faults
-from fixtures.windows.disk import windows
+from fixtures.windows.disk import windows, write_disk
 from fixtures.windows.hive import dword, multi, sz
 from fixtures.windows.releases import RELEASES
+from imgtool.image import Image
+from imgtool.profiles import load_profile
+from imgtool.repair.plan import make_plan
 from imgtool.repair.registration import Wishes
+from imgtool.rules import discover
 from tests.repair.fixes.test_windows_virtio import planned
 
 FIREWALL = "Services\\SharedAccess\\Parameters\\FirewallPolicy"
@@ -23,6 +27,19 @@ def test_fast_start_up_is_switched_off(tmp_path: Path) -> None:
     changed = planned(tmp_path / "disk.raw", made, "windows.volume", Wishes())
     assert changed[f"{made.here}\\Control\\Session Manager\\Power\\HiberbootEnabled"] == 0
     assert changed[f"{made.here}\\Control\\Power\\HibernateEnabled"] == 0
+
+
+def test_nothing_is_written_to_a_hibernated_windows(tmp_path: Path) -> None:
+    made = windows(RELEASES["2016"])
+    state_faults.hibernated(made)
+    state_faults.cdrom_disabled(made)
+    write_disk(tmp_path / "disk.raw", made)
+    with Image(tmp_path / "disk.raw", load_profile("tce")) as image:
+        plan = make_plan(image, discover())
+    assert plan.steps == ()
+    reasons = {it.finding.id: it.why.en for it in plan.unmended}
+    assert "hibernated" in reasons["windows.cdrom"]
+    assert plan.outlook == "fail"
 
 
 def test_of_a_policy_on_discs_only_the_values_that_deny_reading_go(tmp_path: Path) -> None:
