@@ -40,14 +40,14 @@ def readable(distribution: Distribution) -> None:
 @cached
 def good(name: str) -> ImageReport:
     """The report on a good image, made once for all the rules."""
-    with cache.scratch() as folder:
+    with cache.small_scratch() as folder:
         build(folder / f"{name}.raw", DISTRIBUTIONS[name])
         return judge(folder / f"{name}.raw", REQUEST)
 
 
 def changed(name: str, fault: Fault) -> ImageReport:
     """The report on the image with one change."""
-    with cache.scratch() as folder:
+    with cache.small_scratch() as folder:
         path = folder / f"{name}.raw"
         build(path, DISTRIBUTIONS[name], fault.apply, initramfs_without=fault.initramfs_without)
         return judge(path, FORCED if fault.forced else REQUEST)
@@ -145,7 +145,7 @@ def test_virtio_is_found_whatever_a_kernel_tells_of_itself(
     name: str, how: str, without: tuple[str, ...]
 ) -> None:
     described = with_kernel(DISTRIBUTIONS[name], **KERNELS[how])
-    with cache.scratch() as folder:
+    with cache.small_scratch() as folder:
         build(folder / "disk.raw", described, initramfs_without=without)
         report = judge(folder / "disk.raw", REQUEST)
     failed = {it.id for it in report.findings if it.status in (Status.FAIL, Status.UNKNOWN)}
@@ -160,7 +160,7 @@ def test_a_module_s_name_may_have_dashes() -> None:
         tree.replace(f"{folder}/modules.dep", "virtio_", "virtio-")
         tree.remove(f"/boot/config-{distribution.kernel.version}")
 
-    with cache.scratch() as folder:
+    with cache.small_scratch() as folder:
         build(folder / "disk.raw", DISTRIBUTIONS["centos-7"], dashes)
         report = judge(folder / "disk.raw", REQUEST)
     assert report.verdict == "pass"
@@ -185,7 +185,7 @@ def set_default(tree: Tree, distribution: Distribution) -> None:
 def test_the_default_kernel_that_was_set_counts_not_the_newest(name: str) -> None:
     distribution = DISTRIBUTIONS[name]
     assert distribution.older is not None
-    with cache.scratch() as folder:
+    with cache.small_scratch() as folder:
         build(folder / "disk.raw", distribution, set_default)
         report = judge(folder / "disk.raw", REQUEST)
     (started,) = (it for it in report.findings if it.id == "linux.kernel")
