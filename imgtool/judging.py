@@ -14,6 +14,7 @@ from imgtool.image import Image, Options
 from imgtool.lazy import failures
 from imgtool.records import dataclass, field
 from imgtool.report.model import ImageReport, shown_path
+from imgtool.report.remedy import placed
 from imgtool.rules import Finding, Rule, Severity, Status, run, verdict
 from imgtool.text import Text
 
@@ -38,7 +39,7 @@ def judge(path: Path, request: Request) -> ImageReport:
     """The report on one image. Whatever is wrong with it is in the report; nothing is raised for it."""
     began = perf_counter()
     with Image(path, request.profile, request.options) as image:
-        findings = run(image, request.rules, request.selected)
+        findings = list(map(placed, run(image, request.rules, request.selected)))
         facts, _ = facts_of(image)
         lacks = _what_is_lacking(image)
         engine = image.engine

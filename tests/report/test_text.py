@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imgtool.records import replace
-from imgtool.report.remedy import remedy_lines
+from imgtool.report.remedy import placed, remedy_lines
 from imgtool.report.text import coloured, layout, plain
 from imgtool.report.visible import cells
 from imgtool.rules import Severity, Status
@@ -144,11 +144,40 @@ def test_colours_change_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
         ("In fstab:\n  UUID=1-2 / ext4 defaults 0 1", ["In fstab:", "$ UUID=1-2 / ext4 defaults 0 1"]),
         ("Set it: LC_ALL=C apt-get install -y a", ["Set it:", "$ LC_ALL=C apt-get install -y a"]),
         ("请修改配置文件", ["请修改配置文件"]),
+        ("update-grub", ["$ update-grub"]),
+        ("Run:\n/usr/bin/vmware-uninstall-tools.pl", ["Run:", "$ /usr/bin/vmware-uninstall-tools.pl"]),
         ("bcdboot C:\\Windows /s S: /f BIOS", ["$ bcdboot C:\\Windows /s S: /f BIOS"]),
     ],
 )
 def test_a_remedys_commands_stand_on_lines_of_their_own(remedy: str, lines: list[str]) -> None:
     assert [f"$ {text}" if is_command else text for text, is_command in remedy_lines(remedy)] == lines
+
+
+@pytest.mark.parametrize(
+    ("ident", "remedy", "where"),
+    [
+        (
+            "linux.fstab",
+            "Comment the line out:\nsed -i '2s|^|# |' /etc/fstab",
+            "done in the guest, as root.\n",
+        ),
+        ("linux.bootloader", "update-grub", "In the guest, as root:\n"),
+        ("linux.kernel", "printf 'source a' >> /etc/x && update-initramfs -u", "In the guest, as root:\n"),
+        ("linux.sshd", "In the guest, as root:\nsystemctl enable ssh.service", ""),
+        ("linux.force-import.script", "Put one in:\nimgtool fix --force-import a.raw -o b.qcow2", ""),
+        ("linux.distribution", "Ask DescribeImportImageOs which OsType comes nearest.", ""),
+        ("image.format", "Convert it:\nimgtool convert a.vdi a.qcow2", ""),
+        ("windows.cdrom", "sc.exe config cdrom start= system", ""),
+    ],
+)
+def test_a_command_for_a_linux_guest_says_that_it_is_for_the_guest(
+    ident: str, remedy: str, where: str
+) -> None:
+    told = placed(finding(ident, Status.FAIL, remedy=Text.same(remedy))).remedy
+    assert told is not None
+    assert told.en.endswith(where + remedy)
+    assert (told.en == remedy) is (not where)
+    assert ("系统内以 root" in told.zh) is bool(where)
 
 
 def test_what_this_machine_lacks_is_said_before_the_verdict() -> None:
