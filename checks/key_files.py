@@ -236,7 +236,9 @@ def _restore(tree: Tree, file: KeyFile) -> Text:
     command = {
         "/etc/shadow": "pwconv",
         "/etc/gshadow": "grpconv",
-        "/etc/fstab": "findmnt --fstab || echo 'UUID=<of the root> / auto defaults 0 1' > /etc/fstab",
+        # a link that leads nowhere, or a folder, would stay in the way
+        "/etc/fstab": 'mv /etc/fstab /etc/fstab.old; echo "UUID=$(findmnt -no UUID /) /'
+        ' $(findmnt -no FSTYPE /) defaults 0 1" > /etc/fstab',
     }.get(file.path, "")
     if tree.is_file(backup):
         command = f"cp -p {backup} {file.path}"

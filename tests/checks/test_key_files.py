@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +86,21 @@ def test_a_dangling_link_and_a_folder_are_no_files() -> None:
     assert outcome.evidence == ("/etc/fstab: dangling link",)
     folder = image({"/etc/shadow/x": ""}, without=["/etc/shadow"])
     assert fault(folder).evidence == ("/etc/shadow: directory",)
+
+
+def test_an_fstab_that_is_a_loop_is_made_anew_with_the_root_that_is_mounted(tmp_path: Path) -> None:
+    (tmp_path / "fstab").symlink_to("fstab")
+    command = fault(image({"/etc/fstab": Link("/etc/fstab")})).remedy.en.splitlines()[1]
+    done = subprocess.run(
+        ["sh", "-c", command.replace("/etc/fstab", f"{tmp_path}/fstab")], capture_output=True, check=True
+    )
+    assert done.stderr == b""
+    kind = subprocess.run(
+        ["findmnt", "-no", "FSTYPE", "/"], capture_output=True, text=True, check=True
+    ).stdout
+    words = (tmp_path / "fstab").read_text().split()
+    assert words[0].startswith("UUID=")
+    assert words[1:] == ["/", kind.strip(), "defaults", "0", "1"]
 
 
 def test_a_boot_loader_without_configuration_is_for_another_rule() -> None:
