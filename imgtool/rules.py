@@ -268,10 +268,14 @@ def select(rules: Mapping[str, Rule], chosen: Iterable[str] = (), ignored: Itera
     def matching(word: str) -> set[str]:
         found = {name for name in rules if name == word or name.startswith(word.rstrip(".") + ".")}
         if not found:
+            from imgtool.profiles.source import nearest
+
+            dots = {name[:at] for name in rules for at, sign in enumerate(name) if sign == "."}
+            hint = nearest(word, {*rules, *dots})
             raise UsageError(
                 Text(
-                    en=f"No rule is called {word!r}. The rules are listed in docs/checks.md.",
-                    zh=f"没有名为 {word!r} 的规则。规则列表见 docs/checks.md。",
+                    en=f"No rule is called {word!r}{hint.en} They are listed in docs/checks.md.",
+                    zh=f"没有名为 {word!r} 的规则{hint.zh} 规则列表见 docs/checks.md。",
                 )
             )
         return found

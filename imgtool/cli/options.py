@@ -15,8 +15,18 @@ from imgtool.text import Language
 _TYPED = click.core.ParameterSource.COMMANDLINE
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class _Image(click.Path):
+    """A path that is not empty: what a script's unset variable leaves would else be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("The name of the image is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 IMAGES = click.argument(
-    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False)
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=_Image(path_type=Path, readable=False)
 )
 
 

@@ -144,10 +144,11 @@ def unreachable(service: str, host: str, words: str) -> Unreachable:
         )
     return Unreachable(
         Text(
-            en=f"{service} at {host} can't be reached, or the connection broke. Run the same command "
-            "again: it goes on "
+            en=f"{service} at {host} can't be reached, or the connection broke. Check the endpoint and this "
+            "machine's network, then run the same command again: it goes on "
             f"where it stopped. {said}",
-            zh=f"无法连接 {host} 上的 {service}，或连接中断。请再次运行同一命令，会从中断处继续。{said}",
+            zh=f"无法连接 {host} 上的 {service}，或连接中断。请检查接入点（endpoint）与本机网络，"
+            f"再次运行同一命令，会从中断处继续。{said}",
         ),
         temporary=True,
         sent=_NOT_SENT.search(words) is None,

@@ -70,23 +70,25 @@ def open_disk(file: ImageFile) -> Iterator[Disk]:
         if (lacking := lacking_files(file)) is not None:
             raise CannotRead(lacking)
     if file.qemu_format is None:
-        raise CannotRead(_not_a_disk_of_the_platform(file.format))
+        raise CannotRead(_not_a_disk_of_the_platform(file))
     with ExitStack() as opened:
         yield Disk(_direct(file, opened) or _served(file, file.qemu_format, opened))
 
 
-def _not_a_disk_of_the_platform(format_: str) -> Text:
+def _not_a_disk_of_the_platform(file: ImageFile) -> Text:
     from imgtool.convert.archives import ARCHIVES
-    from imgtool.disk.commands import QEMU_NAMES
+    from imgtool.disk.commands import QEMU_NAMES, own_conversion
 
-    if format_ in QEMU_NAMES or format_ in ARCHIVES:
+    if file.format in QEMU_NAMES or file.format in ARCHIVES:
+        command = own_conversion(file)
         return Text(
-            en=f"Images of format {format_} are not opened; convert it first: imgtool convert.",
-            zh=f"不支持打开 {format_} 格式的镜像，请先用 imgtool convert 转换格式。",
+            en=f"What is inside a file of format {file.format} is not judged. Convert it first, and judge the"
+            f" result: {command}",
+            zh=f"不判定 {file.format} 格式文件内部的镜像。请先转换格式，再检查转换结果：{command}",
         )
     return Text(
-        en=f"The file is {format_}, which is no disk image; `imgtool check` says what to do.",
-        zh=f"该文件为 {format_} 格式，不是磁盘镜像；处理方法见 imgtool check。",
+        en=f"The file is {file.format}, which is no disk image; `imgtool check` says what to do.",
+        zh=f"该文件为 {file.format} 格式，不是磁盘镜像；处理方法见 imgtool check。",
     )
 
 

@@ -25,7 +25,7 @@ def driver_files(disk: Path, folder: str) -> dict[str, bytes]:
     try:
         found = dict(_of_folder(disk, parts) if disk.is_dir() else _of_iso(disk, parts))
     except OSError as error:
-        raise _unreadable(disk, error.strerror or str(error)) from error
+        raise _unreadable(disk, Text.same(error.strerror or str(error))) from error
     if not found:
         raise CannotMend(
             Text(
@@ -60,7 +60,8 @@ def _of_iso(disk: Path, parts: list[str]) -> Iterator[tuple[str, bytes]]:
         finally:
             iso.close()
     except PyCdlibException as error:
-        raise _unreadable(disk, str(error)) from error
+        why = Text(f"it is no ISO image, or a damaged one ({error})", f"不是 ISO 映像，或已损坏（{error}）")
+        raise _unreadable(disk, why) from error
 
 
 def _read(iso: Any, parts: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -91,7 +92,7 @@ def _name(child: Any, kind: str) -> str:
     return str(child.file_identifier().decode(encoding, "replace"))
 
 
-def _unreadable(disk: Path, why: str) -> CannotMend:
+def _unreadable(disk: Path, why: Text) -> CannotMend:
     return CannotMend(
-        Text(en=f"The driver disk {disk} can't be read: {why}.", zh=f"无法读取驱动光盘 {disk}：{why}。")
+        Text(en=f"The driver disk {disk} can't be read: {why.en}.", zh=f"无法读取驱动光盘 {disk}：{why.zh}。")
     )

@@ -18,6 +18,7 @@ from imgtool.report.phrases import (
     mending,
     quiet_line,
     summary,
+    totals_line,
 )
 from imgtool.report.remedy import remedy_lines
 from imgtool.report.visible import one_line, visible
@@ -40,8 +41,8 @@ article { border: 1px solid var(--line); border-left: .3rem solid var(--tone); b
   padding: .6rem 1rem; margin: .8rem 0; break-inside: avoid; }
 h3 { font-size: 1rem; margin: 0; } p { margin: .4rem 0; }
 code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .92em; }
-pre { background: var(--soft); padding: .5rem .7rem; border-radius: .3rem; overflow-x: auto;
-  margin: .4rem 0; }
+pre { background: var(--soft); padding: .5rem .7rem; border-radius: .3rem; margin: .4rem 0;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
 .label { color: var(--tone); } .dim { opacity: .75; }
 .fail, .error { --tone: var(--fail); } .warning { --tone: var(--warn); } .unknown { --tone: var(--open); }
 .note { --tone: var(--note); } .pass { --tone: var(--good); } .skip { --tone: var(--line); }
@@ -49,14 +50,16 @@ figure { margin: 1rem 0; } figcaption { opacity: .75; }
 img { max-width: 100%; border: 1px solid var(--line); border-radius: .3rem; display: block; }
 table { border-collapse: collapse; width: 100%; }
 td { border-top: 1px solid var(--line); padding: .25rem .5rem; vertical-align: top; }
-@media print { pre { white-space: pre-wrap; } }
 """
 
 
 def render(report: Report, language: Language) -> str:
     """The report as one HTML document. It loads nothing and runs nothing."""
     title = _TITLE.say(language)
-    body = "\n".join(line for image in report.images for line in _image(image, language))
+    parts = [*_overview(report, language)]
+    for number, image in enumerate(report.images, 1):
+        parts += _image(image, language, number)
+    body = "\n".join(parts)
     return f"""<!DOCTYPE html>
 <html lang="{"zh-CN" if language == "zh" else "en"}">
 <head>
@@ -76,10 +79,25 @@ def render(report: Report, language: Language) -> str:
 """
 
 
-def _image(image: ImageReport, language: Language) -> Iterator[str]:
+def _overview(report: Report, language: Language) -> Iterator[str]:
+    """Of several images: the verdict on each, and where it is explained."""
+    if len(report.images) < 2:
+        return
+    yield f"<p>{escape(totals_line(report.images, language))}</p>"
+    yield "<table>"
+    for number, image in enumerate(report.images, 1):
+        yield (
+            f'<tr class="{image.verdict}"><td class="label">{VERDICTS[image.verdict].say(language)}</td>'
+            f'<td><a href="#image-{number}"><code>{escape(one_line(image.path))}</code></a></td>'
+            f"<td>{escape(counted(image.counts, language))}</td></tr>"
+        )
+    yield "</table>"
+
+
+def _image(image: ImageReport, language: Language, number: int) -> Iterator[str]:
     verdict = VERDICTS[image.verdict].say(language)
     duration = _SECONDS.say(language).format(image.duration_s)
-    yield "<section>"
+    yield f'<section id="image-{number}">'
     path = escape(one_line(image.path))
     yield f'<h2><span class="label {image.verdict}">{verdict}</span> <code>{path}</code></h2>'
     facts = summary(image.facts, language)

@@ -35,7 +35,8 @@ def test_an_error_is_exit_code_1(image: Path) -> None:
     ("arguments", "says"),
     [
         (["--no-such-option"], "--no-such-option"),
-        (["--select", "linux.fstb"], "'linux.fstb'"),
+        (["--select", "linux.fstb"], "No rule is called 'linux.fstb'; did you mean 'linux.fstab'? "),
+        (["--ignore", "linux.virtoi"], "did you mean 'linux.virtio'? "),
         (["--ignore", "nothing"], "'nothing'"),
         (["--profile", "tec"], "did you mean 'tce'"),
         (["--profile", "/nowhere/site.toml"], "/nowhere/site.toml"),
@@ -54,6 +55,12 @@ def test_wrong_usage_is_exit_code_2_and_named(image: Path, arguments: list[str],
 
 def test_no_image_is_wrong_usage() -> None:
     assert imgtool("check").returncode == 2
+
+
+def test_an_empty_name_is_wrong_usage_and_not_the_current_folder(tmp_path: Path) -> None:
+    done = imgtool("check", "", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "name of the image is empty" in done.stderr
 
 
 def test_an_image_that_is_not_there_is_exit_code_3_and_one_finding(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_drivers_are_found_on_the_disk_in_any_case(driver_disk: Path, kind: str)
 
 def test_a_file_that_is_no_driver_disk_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.iso").write_bytes(bytes(100_000))
-    with pytest.raises(CannotMend, match="can't be read"):
+    with pytest.raises(CannotMend, match="can't be read: it is no ISO image"):
         driver_files(tmp_path / "x.iso", "viostor\\2k16\\amd64")
 
 

@@ -11,7 +11,17 @@ import pytest
 
 from imgtool.report import html, junit, markdown, sarif
 from imgtool.rules import Severity
-from tests.report.made_up import EVERYTHING, HOSTILE, OPEN, WARNED, hostile_report, image, report
+from tests.report.made_up import (
+    EVERYTHING,
+    FAILED,
+    HOSTILE,
+    KEPT,
+    OPEN,
+    WARNED,
+    hostile_report,
+    image,
+    report,
+)
 
 CONTROLS = {"\x1b", "\x07", "\x9b", "\r", "\x00", "\u202e", "\udcff"}
 
@@ -168,6 +178,17 @@ def test_html_is_one_whole_page_that_loads_nothing() -> None:
     assert ("lang", "zh-CN") in page.attributes
     assert not {name for name, _ in page.attributes} & {"src", "href", "onload", "style"}
     assert not set(page.tags) & {"script", "link", "img", "iframe"}
+
+
+def test_html_of_several_images_begins_with_the_verdict_on_each() -> None:
+    several = report(image(KEPT, path="good <1>.raw"), image(FAILED, path="bad.raw"))
+    page = html.render(several, "en")
+    overview = page[: page.index("<section")]
+    assert "2 images: 1 failed, 0 could not be judged, 1 passed" in overview
+    for number, path in ((1, "good &lt;1&gt;.raw"), (2, "bad.raw")):
+        assert f'<a href="#image-{number}"><code>{path}</code></a>' in overview
+        assert f'<section id="image-{number}">' in page
+    assert "<table>" not in html.render(report(image(FAILED)), "en")
 
 
 def test_html_from_a_hostile_image_has_no_script() -> None:
