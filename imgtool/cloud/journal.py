@@ -1,10 +1,10 @@
 """What a long run has done so far, kept in a file beside the image so that the same command goes on from
 there.
 
-One JSON object a line, each on storage before the work goes on; the first line says whose file it is. A line
-that a kill cut short is dropped; anything else that does not read is damage, and is said: going on from half
-of the truth might import twice. One process has it at a time. Keys, tokens and signed links never stand in
-it.
+One JSON object a line, each on storage before the work goes on (the parts of an upload within seconds: the
+storage knows of them too); the first line says whose file it is. A line that a kill cut short is dropped;
+anything else that does not read is damage, and is said: going on from half of the truth might import twice.
+One process has it at a time. Keys, tokens and signed links never stand in it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from imgtool.text import Text
 
 VERSION = 1
 PATIENCE = 3.0  # seconds
+SOON = 5.0  # seconds
 LARGEST = 64 << 20  # bytes; 10,000 parts take 1.5 MB
 Record = dict[str, Any]
 
@@ -44,6 +45,7 @@ class Journal:
         """option: how to put it elsewhere. Raises JournalFailed."""
         self.path, self.kind, self._option = path, kind, option
         self._lock = threading.Lock()
+        self._synced = time.monotonic()
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -65,17 +67,19 @@ class Journal:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def add(self, event: str, **fields: Any) -> None:
+    def add(self, event: str, *, soon: bool = False, **fields: Any) -> None:
         """Write one record down; when this returns it survives a kill and a power cut. Raises
         JournalFailed.
+
+        soon: a power cut within SOON seconds may lose it, which saves waiting for the disk at each.
         """
         with self._lock:
             if self._descriptor < 0:  # a thread that came too late
                 return
             if not self.records and os.fstat(self._descriptor).st_size == 0:
-                self._write({"imgtool_journal": VERSION, "kind": self.kind})
+                self._write({"imgtool_journal": VERSION, "kind": self.kind}, soon=True)
             record = {"event": event, **fields}
-            self._write(record)
+            self._write(record, soon)
             self.records.append(record)
 
     def last(self, event: str) -> Record | None:
@@ -170,14 +174,16 @@ class Journal:
                 raise self._damaged()
         return records
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: Record, soon: bool = False) -> None:
         line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
         end = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
             written = os.write(self._descriptor, line)
             if written < len(line):
                 os.write(self._descriptor, line[written:])
-            os.fdatasync(self._descriptor)
+            if not soon or time.monotonic() - self._synced > SOON:
+                os.fdatasync(self._descriptor)
+                self._synced = time.monotonic()
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, end)

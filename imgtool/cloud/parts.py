@@ -16,7 +16,7 @@ MIB = 1 << 20
 MAX_PARTS = 10_000
 MIN_PART, MAX_PART = MIB, 5 << 30  # COS; S3 takes 5 MiB at least
 USUAL_PART = 8 * MIB
-PIECE, LEAST_PIECE = 256 * 1024, 4096
+PIECE, LEAST_PIECE = MIB, 4096
 
 
 @dataclass(frozen=True)

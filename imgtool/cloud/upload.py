@@ -165,7 +165,9 @@ class _Run:
             if not refusal.temporary and refusal.code not in _MENDABLE:
                 self._throw_away(upload_id)
             raise
-        self.journal.add("upload.done", address=str(self.store.address), size=self.source.size, crc64=whole)
+        # soon: a run that does not find it compares the object with the file
+        done = {"address": str(self.store.address), "size": self.source.size, "crc64": whole}
+        self.journal.add("upload.done", soon=True, **done)
         if self.transfer.sent >= 8 * MIB:
             bandwidth.remember(self.store.host, self.transfer.sent / max(0.001, self._so_long()))
         return self._result(whole, len(kept), parts=len(parts))
@@ -239,7 +241,7 @@ class _Run:
     def _note(self, part: Part, etag: str, crc: int) -> None:
         record: dict[str, Any] = {"number": part.number, "etag": etag, "crc": crc}
         self.kept[part.number] = record
-        self.journal.add("upload.part", **record)
+        self.journal.add("upload.part", soon=True, **record)
 
     # -- ending
 

@@ -517,7 +517,7 @@ def test_the_command_line_s_rate_is_that_of_the_upload(
 
 
 def test_a_low_rate_sends_small_pieces_so_that_no_connection_idles() -> None:
-    for rate, piece in ((0, 256 * 1024), (100 * MIB, 256 * 1024), (64 * 1024, 16 * 1024), (1, 4096)):
+    for rate, piece in ((0, MIB), (100 * MIB, MIB), (64 * 1024, 16 * 1024), (1, 4096)):
         assert Pace(rate).piece == piece
 
 
