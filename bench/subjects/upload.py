@@ -19,7 +19,7 @@ from imgtool.process import end, spawn_bound
 
 TITLE = "Uploading"
 METHOD = """\
-`imgtool upload` (parts of 8 MiB, 4 threads; journal on storage after each part, CRC-64 of every part and of
+`imgtool upload` (parts of 8 MiB, 4 threads; a journal of the parts, CRC-64 of every part and of
 the whole compared with the server's) against the COS SDK's own `upload_file`, which compares nothing, with
 its defaults (parts of 1 MiB, 5 threads) and with our parts and threads. Each run is a whole process that
 uploads 512 MiB of random bytes to the sandbox on the same machine, another process; they take turns, and one
@@ -88,8 +88,9 @@ def measure() -> Iterator[Figure]:
 
 _OURS = """
 import os, sys, uuid
-os.execv(sys.executable, [sys.executable, "-m", "imgtool", "upload", sys.argv[1],
-                          f"cos://{os.environ['IMGTOOL_BUCKET']}/ours-{uuid.uuid4()}"])
+sys.argv = ["imgtool", "upload", sys.argv[1], f"cos://{os.environ['IMGTOOL_BUCKET']}/ours-{uuid.uuid4()}"]
+from imgtool.cli import main
+main()
 """
 
 

@@ -20,7 +20,7 @@ def show_plan(session: Session, order: Order, until: str | None, settings: Setti
     from imgtool.cloud.address import address
     from imgtool.cloud.settings import byte_rate
     from imgtool.pipeline import steps_for
-    from imgtool.report.phrases import size
+    from imgtool.report.amounts import size
     from imgtool.report.visible import cells
     from imgtool.steps.estimate import estimates
     from imgtool.steps.foresight import Foresight, foreseen, phrase

@@ -128,7 +128,7 @@ def _tell(session: Session, text: Text) -> None:
 
 
 def _summary(done: Uploaded, public: bool) -> Text:
-    from imgtool.report.phrases import size
+    from imgtool.report.amounts import size
 
     if done.already_there:
         first = Text(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imgtool.convert.digests import Crc64
+from imgtool.convert.crc64 import Crc64
 from imgtool.errors import UsageError
 from imgtool.text import Text
 

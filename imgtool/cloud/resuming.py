@@ -12,7 +12,7 @@ from imgtool.cloud.journal import Record
 from imgtool.cloud.parts import MIB, Part
 from imgtool.cloud.retry import Patience, retried
 from imgtool.cloud.store import Store, Stored
-from imgtool.convert.digests import Crc64, crc64_function
+from imgtool.convert.crc64 import Crc64, crc64_function
 from imgtool.errors import MachineLacks
 
 

@@ -12,7 +12,7 @@ from imgtool.cloud.parts import Pace, Part, PartBody, Stopped
 from imgtool.cloud.retry import Patience, may_retry
 from imgtool.cloud.source import Source
 from imgtool.cloud.store import PartDamaged, Store
-from imgtool.convert.digests import Crc64
+from imgtool.convert.crc64 import Crc64
 from imgtool.convert.progress import Progress
 from imgtool.errors import ImgtoolError
 from imgtool.text import Text

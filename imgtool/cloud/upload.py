@@ -24,7 +24,7 @@ from imgtool.cloud.retry import Patience, retried
 from imgtool.cloud.source import FileChanged, Source
 from imgtool.cloud.store import Store, Stored
 from imgtool.cloud.transfer import Transfer
-from imgtool.convert.digests import Crc64, crc64_function
+from imgtool.convert.crc64 import Crc64, crc64_function
 from imgtool.convert.output import shown
 from imgtool.convert.progress import Progress, Silent
 from imgtool.errors import MachineLacks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from imgtool.report.phrases import size
+from imgtool.report.amounts import size
 from imgtool.report.text import WIDEST, Line, line
 from imgtool.report.visible import cells, one_line, wrapped
 from imgtool.report.windows_facts import NOT_INSTALLED, spaced, volume_name, windows_values

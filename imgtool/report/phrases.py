@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imgtool.report.amounts import size
 from imgtool.report.model import BootRecord, ImageReport
 from imgtool.text import Language, Text
 
@@ -34,14 +35,7 @@ NO_TEXT = Text("", "")
 HOW_TO_FIX = Text("To fix:", "修复方法：")
 EVIDENCE = Text("Evidence:", "依据：")
 CONSOLE = Text("The serial console's last lines:", "串口控制台的最后输出：")
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _BOOT_MODES = {"bios": "BIOS", "uefi": "UEFI", "bios+uefi": "BIOS + UEFI"}
-
-
-def size(count: int) -> str:
-    """Bytes as people say them: 4 GiB, 539.5 MiB."""
-    power = min((max(count, 1).bit_length() - 1) // 10, len(_UNITS) - 1)
-    return f"{count / 1024**power:.1f}".removesuffix(".0") + f" {_UNITS[power]}"
 
 
 def counted(counts: Counter[str], language: Language) -> str:

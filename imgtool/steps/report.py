@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from imgtool.pipeline import Done, Prepared, Stop
+from imgtool.report.amounts import size
 from imgtool.report.model import shown_path
-from imgtool.report.phrases import size
 from imgtool.report.visible import UNSAFE, one_line, visible
 from imgtool.steps.step import Run
 from imgtool.text import Language, Text

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgtool.cloud.crc64 import combined
-from imgtool.convert.digests import crc64_function
+from imgtool.convert.crc64 import crc64_function
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6))

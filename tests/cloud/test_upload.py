@@ -134,8 +134,9 @@ class DiesWithin(StopsAfter):
 
 @pytest.mark.parametrize("bytes_", [0, 1, MIB * 3 // 4])
 def test_a_run_that_was_killed_within_a_part_sends_that_part_again(
-    sandbox: Sandbox, file: Path, bytes_: int
+    sandbox: Sandbox, file: Path, bytes_: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("imgtool.cloud.parts.PIECE", MIB // 4)  # several a part
     store = store_of(sandbox)
     for kept in range(4):  # one part more each time
         with pytest.raises(KeyboardInterrupt):

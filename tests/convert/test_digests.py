@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imgtool.convert.digests import FileDigests, crc64_function
+from imgtool.convert.crc64 import crc64_function
+from imgtool.convert.digests import FileDigests
 
 MIB = 1 << 20
 

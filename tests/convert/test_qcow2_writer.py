@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgtool.convert import qcow2_writer
-from imgtool.convert.digests import crc64_function
+from imgtool.convert.crc64 import crc64_function
 from imgtool.convert.qcow2_writer import OutputTooLarge, write_compressed
 from imgtool.convert.source import open_source
 from imgtool.disk.blocks import ReadFailed

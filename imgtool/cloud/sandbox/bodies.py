@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgtool.cloud.sandbox.signatures.seen import Refused
-from imgtool.convert.digests import crc64_function
+from imgtool.convert.crc64 import crc64_function
 from imgtool.errors import MachineLacks
 
 if TYPE_CHECKING:

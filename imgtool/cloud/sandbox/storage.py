@@ -27,7 +27,7 @@ from imgtool.cloud.sandbox.requests import Place, place_of, seen_of
 from imgtool.cloud.sandbox.signatures import aws, cos
 from imgtool.cloud.sandbox.signatures.seen import Keys, Refused, Seen
 from imgtool.cloud.sandbox.state import Part, State, StoredObject
-from imgtool.convert.digests import crc64_function
+from imgtool.convert.crc64 import crc64_function
 
 if TYPE_CHECKING:
     from imgtool.cloud.sandbox.faults import Faults

@@ -12,7 +12,7 @@ import requests
 from qcloud_cos.cos_exception import CosClientError, CosServiceError
 
 from imgtool.cloud.sandbox.server import Sandbox
-from imgtool.convert.digests import crc64_function
+from imgtool.convert.crc64 import crc64_function
 from tests.cloud.sdks import cos, s3
 
 MIB = 1 << 20
