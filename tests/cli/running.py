@@ -46,10 +46,16 @@ def imgtool(
 
 
 def start(*arguments: str | Path, env: dict[str, str], **given: Any) -> subprocess.Popen[str]:
-    """Start it in a process group of its own, as a shell does."""
+    """Start it in a process group of its own, its signals as they are by default, as a shell does: who runs
+    the tests in the background has SIGINT ignored, and imgtool leaves what is ignored as it is.
+    """
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **given}
     return subprocess.Popen(
-        [*IMGTOOL, *map(str, arguments)], text=True, env=env, start_new_session=True, **streams
+        ["env", "--default-signal=INT,HUP", *IMGTOOL, *map(str, arguments)],
+        text=True,
+        env=env,
+        start_new_session=True,
+        **streams,
     )
 
 

@@ -156,6 +156,10 @@ class Sandbox:
             except BaseException as error:
                 failure.append(error)
             finally:
+                left = asyncio.all_tasks(loop)  # bodies that still come in, as asyncio.run ends them
+                for task in left:
+                    task.cancel()
+                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
                 loop.run_until_complete(loop.shutdown_default_executor())
                 loop.close()
                 ready.set()
