@@ -10,7 +10,11 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
+    import signal
     import sys
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run` sees to it: Ctrl-C while modules load
 
     if sys.argv[1:] == ["--version"]:  # scripts ask for it at every start: not worth loading the rest
         sys.exit(_version())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,3 +81,24 @@ def test_ctrl_c_goes_to_everyone_in_the_terminal_and_is_quiet(tmp_path: Path) ->
     assert run.communicate(timeout=60) == ("", "")
     assert run.returncode == 130
     wait_until(lambda: not processes_with(str(tmp_path)))
+
+
+INTERRUPTED_WHILE_LOADING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *of_a_package):
+        if name == "imgtool.cli.ending":
+            os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
+sys.meta_path.insert(0, Interrupting())
+from imgtool.cli import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_program_is_still_loading_shows_no_traceback() -> None:
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING]
+    run = subprocess.run(command, capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (-signal.SIGINT, b"")
