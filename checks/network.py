@@ -61,10 +61,10 @@ def network(image: Image) -> Iterator[Outcome]:
     address, or a rule that gives that card the name eth0 (70-persistent-net.rules), does not fit the new
     card, which then becomes eth1 and stays down; a file for ens192 or eno1 waits for an interface that is not
     there. Read are ifcfg files, netplan, ifupdown, NetworkManager's connections, wicked and systemd-networkd,
-    each where the boot starts it. Where cloud-init sets the network up, the guest needs no file of its own;
-    a `network:` in cloud-init's own settings, as installers leave it (50-curtin-networking.cfg), comes before
-    what the platform hands over, and is read as well. Names by slot (ens3) are told as information where
-    nothing depends on them.
+    each where the boot starts it. Where cloud-init sets the network up, the guest needs no file of its own; a
+    `network:` in cloud-init's own settings, as Ubuntu's installer leaves it (90-installer-network.cfg), comes
+    before what the platform hands over, and is read as well. Names by slot (ens3) are told as information
+    where nothing depends on them.
 
     Evidence: the file and line. Example: `/etc/sysconfig/network-scripts/ifcfg-ens192: ens192, static
     192.168.1.5`. The fix is the file that this guest's system should have, or its removal.

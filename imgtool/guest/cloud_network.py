@@ -1,7 +1,8 @@
 """The network as cloud-init's own settings have it: `network:` in /etc/cloud/cloud.cfg and cloud.cfg.d.
 
 It comes before what the platform hands over (cloudinit/sources/__init__.py, network_config_sources):
-installers leave the old machine's there (curtin's 50-curtin-networking.cfg), and every instance gets that.
+installers leave the old machine's there (Ubuntu's 90-installer-network.cfg, 50-curtin-networking.cfg), and
+every instance gets that.
 """
 
 from __future__ import annotations

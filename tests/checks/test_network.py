@@ -280,6 +280,16 @@ def test_cloud_inits_own_network_settings_come_before_the_platforms(text: str, s
     assert remedy(outcome).endswith(f"rm {CURTIN}")
 
 
+def test_what_ubuntus_installer_leaves_names_the_old_machines_slot() -> None:
+    path = "/etc/cloud/cloud.cfg.d/90-installer-network.cfg"
+    text = "# written by 'subiquity'\nnetwork:\n  ethernets:\n    ens160:\n      dhcp4: true\n  version: 2\n"
+    outcome, *_ = judge(network, image({**CLOUD_INIT, **NAMES, path: text}))
+    assert level(network, outcome) == "warning"
+    assert "ens160 is named, but names go by the slot" in outcome.message.en
+    assert outcome.evidence == (f"{path}:2: ens160, dhcp",)
+    assert remedy(outcome).endswith(f"rm {path}")
+
+
 def test_cloud_inits_network_settings_beside_others_are_taken_out_by_hand() -> None:
     text = f"manage_etc_hosts: true\n{LEFT['version 2, static'][0]}"
     outcome = only(network, image({**CLOUD_INIT, CURTIN: text}))
