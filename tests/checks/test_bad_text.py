@@ -174,14 +174,21 @@ def test_windows_line_ends_are_told_where_they_do_harm(path: str, rule: str) -> 
     assert finding.remedy is not None
 
 
+@pytest.fixture(scope="module")
+def unspoilt() -> set[tuple[str, Status, Severity]]:
+    return answers(GUEST)
+
+
 @pytest.mark.parametrize("path", TEXTS)
-def test_what_spoils_nothing_changes_no_answer(path: str) -> None:
+def test_what_spoils_nothing_changes_no_answer(
+    path: str, unspoilt: set[tuple[str, Status, Severity]]
+) -> None:
     data = GUEST[path].encode()
-    assert answers({**GUEST, path: SPOILT["no last newline"](data)}) == answers(GUEST)
+    assert answers({**GUEST, path: SPOILT["no last newline"](data)}) == unspoilt
 
 
 @pytest.mark.parametrize("how", ["init", "forced"])
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_any_bytes_in_any_file_get_an_answer(how: str, data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(TEXTS))
