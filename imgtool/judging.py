@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from imgtool.disk.commands import shell_name
 from imgtool.errors import ImgtoolError, MachineLacks
 from imgtool.facts import facts_of, no_facts
 from imgtool.image import Image, Options
@@ -55,6 +56,7 @@ def judge(path: Path, request: Request) -> ImageReport:
         fail_on=request.fail_on,
         lacks=lacks,
         as_asked=request.as_asked,
+        word=shell_name(path),
     )
 
 

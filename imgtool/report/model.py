@@ -45,7 +45,8 @@ class ImageReport:
 
     facts: as in docs/report-v1.schema.json. fail_on: the level at which it fails. lacks: what this machine
     needs before the image can be judged. boot: of a rehearsal. as_asked: the options, as words of a shell,
-    with which `imgtool fix` judges as this report does.
+    with which `imgtool fix` judges as this report does. word: the file's name as a word of a shell, where
+    `path` may have lost bytes of it.
     """
 
     path: str
@@ -60,6 +61,7 @@ class ImageReport:
     lacks: Text | None = None
     boot: BootRecord | None = None
     as_asked: tuple[str, ...] = ()
+    word: str = ""
 
     @property
     def worst_first(self) -> list[Finding]:

@@ -81,7 +81,7 @@ def mending(image: ImageReport, language: Language) -> tuple[str, str] | None:
     words = ["imgtool fix --plan", *image.as_asked]
     if any(it.id.startswith("windows.virtio.") and "virtio-win" in (it.remedy or NO_TEXT).en for it in found):
         words.append("--virtio-win virtio-win.iso")  # the driver is not on the image
-    command = " ".join([*words, shell_name(Path(image.path))])
+    command = " ".join([*words, image.word or shell_name(Path(image.path))])
     told = Text(
         f"imgtool fix mends {len(fixable)} of these findings offline, on a copy of the image. The plan:",
         f"imgtool fix 可在镜像副本上离线修复其中 {len(fixable)} 项。查看修复计划：",

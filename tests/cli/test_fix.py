@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 
-from tests.cli.running import PROJECT, imgtool
+from tests.cli.running import PROJECT, environment, imgtool
 from tests.disk.made import MIB
 from tests.guest.made_disks import UUIDS, Part, disk_file, system
 
@@ -99,6 +102,21 @@ def test_a_plan_whose_repair_shows_only_when_it_is_made_ends_with_3_where_that_i
     assert found["status"] == "unknown"
     said = imgtool("fix", "--plan", *only, path).stdout
     assert "To be seen only when the steps are made:" in said
+
+
+@pytest.mark.parametrize("name", [b"-a b.raw", b"caf\xe9.raw", b"quo'te $(id).raw", b"new\nline.raw"])
+def test_the_command_for_fix_is_found_to_run_as_it_is_printed(
+    faulty: Path, tmp_path: Path, name: bytes
+) -> None:
+    os.rename(os.fsencode(faulty), os.fsencode(tmp_path) + b"/" + name)
+    told = imgtool("check", "--", Path(os.fsdecode(name)), cwd=tmp_path).stdout
+    (command,) = (line.strip() for line in told.splitlines() if line.startswith("    imgtool fix --plan "))
+    words = command.replace("imgtool", f"{sys.executable} -m imgtool", 1)
+    done = subprocess.run(
+        ["bash", "-c", words], cwd=tmp_path, env=environment(), capture_output=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert b"--- a/etc/fstab" in done.stdout
 
 
 def test_a_plan_in_json_holds_to_its_schema(faulty: Path) -> None:
