@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -57,6 +58,10 @@ def start(*arguments: str | Path, env: dict[str, str], **given: Any) -> subproce
         start_new_session=True,
         **streams,
     )
+
+
+def _hearing_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def plug_in(folder: Path, rules: str) -> dict[str, str]:
