@@ -28,8 +28,12 @@ OF_DOS = 2
 DEEPEST = 32
 """Levels of an index."""
 MOST_LOOKED_AT = 3_000_000
-"""Names that are looked at on one volume, one in several directories or again counted each time."""
+"""Names, and rows of lists of attributes, that are looked at on one volume, each counted again each time."""
 LARGEST_LIST = 1 << 20
+MOST_RECORDS = 1000
+"""In which the attributes of one file may lie."""
+KEPT_RUNS = 10_000
+"""Of the indexes that are kept, each counted as one at least."""
 _IN_USE = 1
 _BELOW, _LAST = 1, 2
 _NAMES = "$I30".encode("utf-16-le")
@@ -86,6 +90,7 @@ class FileTable:
             raise damaged("NTFS boot sector", f"it says sizes of {sizes}")
         self._first = int.from_bytes(boot[48:56], "little") * self._cluster
         self._left = MOST_LOOKED_AT
+        self._indexes: dict[int, _Index] = {}
         self._runs: tuple[Run, ...] = ()
         self._runs = self._own_runs()
 
@@ -96,7 +101,7 @@ class FileTable:
     def _own_runs(self) -> tuple[Run, ...]:
         first = _attributes(self._fixed(self._at(self._first), b"FILE", "MFT record 0"), "MFT record 0")
         self._runs = tuple(run for it in first if it.type == DATA and not it.name for run in it.runs)
-        whole = [it for it in self._all(0) if it.type == DATA and not it.name]
+        whole = [it for it in self._all(0, DATA) if it.type == DATA and not it.name]
         return tuple(run for it in whole for run in it.runs)
 
     def _at(self, place: int) -> bytes:
@@ -157,8 +162,18 @@ class FileTable:
         raise damaged(index.what, "its index leads round in a circle")
 
     def _index(self, number: int) -> _Index:
+        """Of a directory. The last ones that were read are kept."""
+        kept = self._indexes.get(number)
+        if kept is None:
+            kept = self._read_index(number)
+            if sum(1 + len(it.runs) for it in self._indexes.values()) + len(kept.runs) > KEPT_RUNS:
+                self._indexes.clear()
+            self._indexes[number] = kept
+        return kept
+
+    def _read_index(self, number: int) -> _Index:
         what = f"directory (MFT record {number})"
-        attributes = [it for it in self._all(number) if it.name == _NAMES]
+        attributes = [it for it in self._all(number, INDEX_ROOT, INDEX_ALLOCATION) if it.name == _NAMES]
         root = next((it.value for it in attributes if it.type == INDEX_ROOT), None)
         if root is None or len(root) < 32:
             raise damaged(what, "it has no index")
@@ -180,13 +195,12 @@ class FileTable:
                 24:
             ]
         for entry in _in_node(node, index.what, index.number):
-            self._left -= 1
-            if self._left < 0:
-                raise damaged(index.what, f"more than {MOST_LOOKED_AT} names were looked at on this volume")
+            self._spend(index.what)
             yield entry
 
-    def _all(self, number: int) -> list[_Attribute]:
-        """The attributes of a file, those in other records included, the parts of each in their order."""
+    def _all(self, number: int, *types: int) -> list[_Attribute]:
+        """A file's attributes of these types, those in other records included, the parts of each in their
+        order."""
         what = f"MFT record {number}"
         own = _attributes(self.record(number), what)
         listed = next((it for it in own if it.type == ATTRIBUTE_LIST), None)
@@ -198,27 +212,32 @@ class FileTable:
                 raise damaged(what, f"its list of attributes has {listed.size} bytes")
             data = self._mapped(listed.runs, 0, listed.size, what)
         found: list[_Attribute] = []
-        read: set[int] = {number}
-        others: dict[int, list[_Attribute]] = {number: own}
+        records = {number: _by_place(own)}
+        seen: set[tuple[int, int, int]] = set()
         at = 0
         while at + 26 <= len(data):
+            self._spend(what)
             type_, length, _, _, first, reference = struct.unpack_from("<IHBBQQ", data, at)
             if length < 26:
                 break
-            other = reference & NUMBER
-            if type_ in (DATA, INDEX_ROOT, INDEX_ALLOCATION):
-                if other not in read:
-                    read.add(other)
-                    if len(read) > 1000:
-                        raise damaged(what, "its attributes lie in more than 1000 records")
-                    others[other] = _attributes(self.record(other, reference >> 48), f"MFT record {other}")
-                found += [
-                    it
-                    for it in others[other]
-                    if it.type == type_ and (it.runs[0][0] if it.runs else 0) == first and it not in found
-                ]
             at += length
+            other = reference & NUMBER
+            if type_ not in types or (type_, first, other) in seen:
+                continue
+            seen.add((type_, first, other))
+            if other not in records:
+                if len(records) > MOST_RECORDS:
+                    raise damaged(what, f"its attributes lie in more than {MOST_RECORDS} records")
+                records[other] = _by_place(
+                    _attributes(self.record(other, reference >> 48), f"MFT record {other}")
+                )
+            found += records[other].get((type_, first), ())
         return found
+
+    def _spend(self, what: str) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise damaged(what, f"more than {MOST_LOOKED_AT} names were looked at on this volume")
 
     def _mapped(self, runs: tuple[Run, ...], at: int, length: int, what: str) -> bytes:
         """Bytes of an attribute by its runs."""
@@ -249,6 +268,14 @@ class FileTable:
                 raise damaged(what, "it was not written to its end")
             fixed[end - 2 : end] = data[at + 2 * number : at + 2 * number + 2]
         return bytes(fixed)
+
+
+def _by_place(attributes: list[_Attribute]) -> dict[tuple[int, int], list[_Attribute]]:
+    """By type and first cluster, which is how a list of attributes names them."""
+    found: dict[tuple[int, int], list[_Attribute]] = {}
+    for it in attributes:
+        found.setdefault((it.type, it.runs[0][0] if it.runs else 0), []).append(it)
+    return found
 
 
 def _run_of(runs: tuple[Run, ...], cluster: int) -> Run:

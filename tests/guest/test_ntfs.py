@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from imgtool.disk.blocks import BlockFile
 from imgtool.errors import CannotRead
+from imgtool.guest import ntfs_index
 from imgtool.guest.filesystem import GuestReadFailed
 from imgtool.guest.ntfs import Ntfs
 from tests.guest.made_filesystems import Memory, find, make_ntfs, read_everything, run, used_sectors
@@ -296,3 +297,47 @@ def test_a_directory_whose_index_lies_in_another_record_is_read_whole(image: byt
     own = Ntfs(Memory(moved)).names(node)
     assert own == Ntfs(Memory(image)).names(node)
     assert set(own) == names_by_libfsntfs(moved, "\\Windows")
+
+
+def with_long_list(volume: bytes, directory: int, rows: int) -> bytes:
+    """A directory whose list of attributes, as long as one may be, names one attribute of another record over
+    and over."""
+    mft = int.from_bytes(volume[48:56], "little") * 4096
+    record = fixed(volume[mft + directory * 1024 : mft + directory * 1024 + 1024])
+    own, sequence = attributes(record), int.from_bytes(record[16:18], "little")
+    other = next(it for it in range(24, 500) if not volume[mft + it * 1024 + 22] & 1)
+    listed = b""
+    for type_ in sorted(own):
+        name = own[type_][int.from_bytes(own[type_][10:12], "little") :][: 2 * own[type_][9]]
+        length = -(-(26 + len(name)) // 8) * 8
+        reference = directory | sequence << 48
+        head = struct.pack("<IHBBQQH", type_, length, len(name) // 2, 26, 0, reference, own[type_][14])
+        listed += (head + name).ljust(length, b"\0")
+    listed += struct.pack("<IHBBQQH", 0xA0, 26, 0, 26, 0, other | 9 << 48, 0) * rows
+    clusters, place = -(-len(listed) // 4096), len(volume) // 4096 - 300
+    runs = struct.pack("<BHI", 0x42, clusters, place) + b"\0"
+    sizes = struct.pack("<QQQ", clusters * 4096, len(listed), len(listed))
+    head = struct.pack("<IIBBHHHQQHHI", 0x20, 72, 1, 0, 64, 0, 99, 0, clusters - 1, 64, 0, 0) + sizes
+    changed = bytearray(volume)
+    changed[place * 4096 : place * 4096 + len(listed)] = listed
+    parts = [own[0x10], (head + runs).ljust(72, b"\0"), *(own[it] for it in sorted(own) if it > 0x10)]
+    changed[mft + directory * 1024 : mft + directory * 1024 + 1024] = sealed(_record(record, parts))
+    many = [struct.pack("<IIBBHHHIHHQ", 0xA0, 32, 0, 0, 24, 0, it, 8, 24, 0, it) for it in range(28)]
+    second = bytearray(_record(record, many))
+    struct.pack_into("<HHHH", second, 16, 9, 0, 56, 1)
+    changed[mft + other * 1024 : mft + other * 1024 + 1024] = sealed(bytes(second))
+    return bytes(changed)
+
+
+def test_a_list_of_attributes_is_read_once_and_paid_for_by_its_rows(
+    image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = find(Ntfs(Memory(image)), "/Windows")
+    volume = Memory(with_long_list(image, node, 40_000))
+    monkeypatch.setattr(ntfs_index, "MOST_LOOKED_AT", 60_000)
+    filesystem = Ntfs(volume)
+    for number in range(100):
+        assert filesystem.lookup(node, f"file{number}.txt") is not None
+    monkeypatch.setattr(ntfs_index, "MOST_LOOKED_AT", 30_000)
+    with pytest.raises(GuestReadFailed, match="looked at"):
+        Ntfs(volume).lookup(node, "file7.txt")
