@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from imgtool.facts import Unread
     from imgtool.guest.windows.bcd import BootConfiguration
     from imgtool.guest.windows.guest import WindowsGuest
+    from imgtool.guest.windows.remote_desktop import RemoteDesktop
     from imgtool.guest.windows.services import Service
     from imgtool.profiles import Profile
 
@@ -41,6 +42,7 @@ def windows_facts(guest: WindowsGuest, unread: Unread) -> Facts:
     identity = unread.ask("identity", lambda: settings.read_identity(guest))
     clock = unread.ask("clock", lambda: settings.read_clock(guest))
     hibernation = unread.ask("hibernation", lambda: settings.read_hibernation(guest))
+    remote = unread.ask("remote_desktop", lambda: read_remote_desktop(guest))
     facts: Facts = {
         "root": guest.root.volume.name,
         "control_set": unread.ask("control_set", lambda: guest.control_set_number),
@@ -55,8 +57,8 @@ def windows_facts(guest: WindowsGuest, unread: Unread) -> Facts:
         "page_file": hibernation.page_file or None if hibernation else None,
         "dirty_hives": list(unread.ask("dirty_hives", lambda: guest.dirty_hives) or ()),
         "boot": unread.ask("boot", lambda: _boot(guest)),
-        "remote_desktop": unread.ask("remote_desktop", lambda: _remote_desktop(guest)),
-        "firewall": unread.ask("firewall", lambda: _firewall(guest)) or [],
+        "remote_desktop": _remote_desktop(remote) if remote else None,
+        "firewall": _firewall(remote) if remote else [],
         "pending": unread.ask("pending", lambda: _pending(guest)),
         "cloudbase_init": unread.ask("cloudbase_init", lambda: _cloudbase_init(guest)),
         "virtio": unread.ask("virtio", lambda: _virtio(guest)),
@@ -131,8 +133,7 @@ def _drive_letters(guest: WindowsGuest) -> list[Facts]:
     return rows
 
 
-def _remote_desktop(guest: WindowsGuest) -> Facts:
-    found = read_remote_desktop(guest)
+def _remote_desktop(found: RemoteDesktop) -> Facts:
     return {
         "enabled": found.enabled,
         "port": found.port,
@@ -141,10 +142,10 @@ def _remote_desktop(guest: WindowsGuest) -> Facts:
     }
 
 
-def _firewall(guest: WindowsGuest) -> list[Facts]:
+def _firewall(found: RemoteDesktop) -> list[Facts]:
     return [
         {"profile": it.name, "enabled": it.verdict != "off", "remote_desktop": it.verdict}
-        for it in read_remote_desktop(guest).profiles
+        for it in found.profiles
     ]
 
 
