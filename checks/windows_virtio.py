@@ -257,9 +257,9 @@ def network(image: Image) -> Iterator[Outcome]:
     """Windows has the driver for the platform's network card, or can install it at its first start there.
 
     The network card is virtio's, PCI 1AF4:1000 or 1041. Plug and Play installs netkvm for it when Windows
-    meets it: from an INF that is staged in the driver store. A service that is disabled, which one without Start is
-    taken for, or a file of another architecture, keeps it from starting. A driver that is staged but was never installed is a warning: it was
-    never tried here.
+    meets it: from an INF that is staged in the driver store. A service that is disabled (one without Start is
+    taken for that), or a file of another architecture, keeps it from starting. A driver that is staged but
+    was never installed is a warning: it was never tried here.
 
     Evidence: service, file and INF. Example: `not there: SYSTEM\\ControlSet001\\Services\\netkvm`. The fix is
     to install the driver from virtio-win's disk.
