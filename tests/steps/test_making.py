@@ -11,6 +11,7 @@ import pytest
 from fixtures.pytest_plugin import ImageByName
 from imgtool.convert.progress import Silent
 from imgtool.profiles import load_profile
+from imgtool.steps.foresight import foreseen
 from imgtool.steps.making import Rehearse
 from imgtool.steps.step import Halt, Order, Run
 
@@ -25,3 +26,13 @@ def test_an_image_that_does_not_boot_is_not_uploaded(image: ImageByName, tmp_pat
         Rehearse().do(run)
     assert halt.value.report is not None
     assert "linux.bootloader" in {it.id for it in halt.value.report.findings}
+
+
+def test_a_repair_that_shows_only_when_it_is_made_does_not_stop_a_run(
+    image: ImageByName, tmp_path: Path
+) -> None:
+    """A plan reads a Windows' registry as it was; the check that follows the repair decides."""
+    order = Order(image("windows-2016/setting-missing"), tmp_path, load_profile("tce"), "", "name")
+    found = foreseen(order)
+    assert (found.stops, found.exit_code) == ("", 0)
+    assert found.mended == found.wrong == ("windows.cloudbase-init.config",)
