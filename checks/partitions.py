@@ -100,9 +100,9 @@ def allowed(image: Image) -> Iterator[Outcome]:
     )
     yield broken(
         Text(
-            f"The platform does not take a {table.kind.upper()} disk with a {system} system for"
-            f" {image.target}.",
-            f"平台不接受以 {table.kind.upper()} 分区的 {system_zh} 系统镜像（用途：{image.target}）。",
+            f"The platform does not take a {table.kind.upper()} disk with a {system} system"
+            f" (--target {image.target}).",
+            f"平台不接受以 {table.kind.upper()} 分区的 {system_zh} 系统镜像（--target {image.target}）。",
         ),
         seen,
         remedy=_kind_remedy(image, table, family),

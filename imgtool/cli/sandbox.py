@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from imgtool.cli import options
 from imgtool.cli.session import Session
+from imgtool.errors import UsageError
 from imgtool.text import Text
 
 
@@ -70,6 +72,7 @@ def command(
     (RequestLimitExceeded), api-drop, api-cut, api-error (do it, lose the answer), unlisted, no-boot-mode.
     """
     import asyncio
+    import sqlite3
     import tempfile
 
     from imgtool.extras import require
@@ -78,9 +81,22 @@ def command(
     from imgtool.cloud.sandbox.server import Sandbox, with_faults
 
     with tempfile.TemporaryDirectory(prefix="imgtool-sandbox-") as temporary:
-        sandbox = Sandbox(folder or Path(temporary), port, region, bucket, quota, with_faults(faults))
-        asyncio.run(_serve(sandbox, session))
+        try:
+            sandbox = Sandbox(folder or Path(temporary), port, region, bucket, quota, with_faults(faults))
+            asyncio.run(_serve(sandbox, session))
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise _unusable(folder or Path(temporary), error) from error
     return 0
+
+
+def _unusable(folder: Path, error: Exception) -> UsageError:
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return UsageError(
+        Text(
+            en=f"{folder} can't be the sandbox's folder: {why}. Give another --dir.",
+            zh=f"{folder} 无法用作沙箱目录：{why}。请用 --dir 指定其他目录。",
+        )
+    )
 
 
 async def _serve(sandbox: object, session: Session) -> None:
@@ -105,7 +121,7 @@ async def _serve(sandbox: object, session: Session) -> None:
     while not ready.is_set() and not serving.done():
         await asyncio.sleep(0.01)
     if ready.is_set():
-        path = sandbox.write_environment()
+        path = shlex.quote(str(sandbox.write_environment()))
         click.echo(
             session.say(
                 Text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from os.path import isfile
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -64,9 +65,9 @@ def check_rule_names(profile: Profile, rules: Collection[str]) -> None:
 def _find(name: str, beside: Path | None = None) -> Path:
     if "/" not in name and not name.endswith(".toml"):
         shipped = _FOLDER / f"{name}.toml"
-        if shipped.is_file():
+        if isfile(shipped):
             return shipped
-        if not Path(name).is_file():
+        if not isfile(name):  # Path.is_file raises for a name that is too long
             hint = nearest(name, shipped_profiles())
             raise UsageError(
                 Text(

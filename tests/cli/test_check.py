@@ -43,6 +43,7 @@ def test_an_error_is_exit_code_1(image: Path) -> None:
         (["--engine", "guestfish"], "guestfish"),
         (["-j", "0"], "-j"),
         (["--format", "yaml"], "yaml"),
+        (["--profile", "n" * 300], "No profile is called"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_named(image: Path, arguments: list[str], says: str) -> None:

@@ -16,14 +16,15 @@ from tests.cli.running import environment, imgtool, start
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_is_and_ends_when_asked(tmp_path: Path, number: int) -> None:
-    child = start("sandbox", "--dir", tmp_path / "s", "--fault", "503", env=environment())
+    folder = tmp_path / "my sandbox"
+    child = start("sandbox", "--dir", folder, "--fault", "503", env=environment())
     assert child.stdout is not None
     line = child.stdout.readline()
     assert "http://127.0.0.1:" in line
-    assert str(tmp_path / "s" / "env.sh") in line
-    seen = imgtool("doctor", "--cloud", env=_sourced(tmp_path / "s" / "env.sh"))
+    assert line.endswith(f" source '{folder}/env.sh'\n")  # to be copied as it is
+    seen = imgtool("doctor", "--cloud", env=_sourced(folder / "env.sh"))
     assert seen.returncode == 5  # the fault
-    assert imgtool("doctor", "--cloud", env=_sourced(tmp_path / "s" / "env.sh")).returncode == 0
+    assert imgtool("doctor", "--cloud", env=_sourced(folder / "env.sh")).returncode == 0
     child.send_signal(number)
     out, errors = child.communicate(timeout=10)
     assert (child.returncode, out, errors) == (128 + number, "", "")
@@ -41,6 +42,16 @@ def test_one_sandbox_a_folder(tmp_path: Path) -> None:
     with Sandbox(tmp_path / "s").running():
         done = imgtool("sandbox", "--dir", tmp_path / "s")
     assert (done.returncode, "Another sandbox works in" in done.stderr) == (2, True)
+
+
+def test_a_folder_that_can_not_be_used_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "spoiled").mkdir()
+    (tmp_path / "spoiled" / "state.sqlite3").write_bytes(b"no database" * 1000)
+    for name in ("file", "spoiled", "n" * 300):
+        done = imgtool("sandbox", "--dir", tmp_path / name)
+        assert done.returncode == 2, done.stderr
+        assert "can't be the sandbox's folder" in done.stderr
 
 
 def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
