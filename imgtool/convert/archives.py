@@ -70,6 +70,7 @@ COMPANIONS = (
     ".sig",
     ".nvram",
 )
+PACKED = (".gz", ".xz", ".bz2", ".zst")
 APPLE_DOUBLE = b"\0\5\x16\7"  # "._disk.vmdk": what macOS packs beside every file
 _MAGICS = (b"QFI\xfb", b"KDMV", b"COWD", b"conectix", b"vhdxfile", b"QED\0", b"# Disk DescriptorFile")
 
@@ -202,6 +203,8 @@ def _is_image(name: str, head: bytes) -> bool:
     lower = name.lower()
     if lower.endswith(COMPANIONS) or head.startswith(APPLE_DOUBLE):
         return False
+    for packed in PACKED:  # as OVF allows of its disks; what comes out is unpacked in its turn
+        lower = lower.removesuffix(packed)
     return head.startswith(_MAGICS) or head[510:512] == b"\x55\xaa" or lower.endswith(SUFFIXES)
 
 

@@ -310,6 +310,16 @@ def test_an_archive_in_an_archive_is_unpacked_but_not_for_ever(tmp_path: Path, r
         convert(tmp_path / "3.gz", tmp_path / "two.raw", Request(), TCE)
 
 
+@pytest.mark.parametrize("name", ["disk-1.vmdk.gz", "disk-1.vmdk", "DISK.RAW.GZ"])
+def test_a_compressed_disk_in_an_ova_is_unpacked_too(tmp_path: Path, raw: Path, name: str) -> None:
+    """OVF 1.1, 6.1: a disk's file may be compressed by gzip, whatever it is called."""
+    (tmp_path / name).write_bytes(gzip.compress(raw.read_bytes(), 1))
+    (tmp_path / "a.ovf").write_text("<Envelope/>")
+    subprocess.run(["tar", "cf", "a.ova", "a.ovf", name], cwd=tmp_path, check=True)
+    convert(tmp_path / "a.ova", tmp_path / "out.raw", Request(), TCE)
+    assert (tmp_path / "out.raw").read_bytes() == raw.read_bytes()
+
+
 def test_storage_that_is_too_small_is_refused_before_any_work_with_numbers(
     tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +114,18 @@ def test_a_disk_that_does_not_answer_is_given_up_in_the_end(
         with pytest.raises(ReadFailed, match="timed out"):
             source.read(0, 512)
         os.kill(server, signal.SIGCONT)
+
+
+def test_a_file_system_that_tells_no_holes_has_data_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(descriptor: int, offset: int, whence: int) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    raw = disk(tmp_path / "disk.raw", MIB, SPREAD[:1])
+    with open_source(probe(raw)) as source:
+        monkeypatch.setattr(source_module.os, "lseek", refused)
+        assert list(source.extents()) == [Extent(0, MIB, "data")]
 
 
 def test_an_empty_500_gib_disk_has_no_data(tmp_path: Path) -> None:
