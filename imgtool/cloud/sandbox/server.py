@@ -159,7 +159,8 @@ class Sandbox:
                 left = asyncio.all_tasks(loop)  # bodies that still come in, as asyncio.run ends them
                 for task in left:
                     task.cancel()
-                loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+                if left:
+                    loop.run_until_complete(asyncio.wait(left))
                 loop.run_until_complete(loop.shutdown_default_executor())
                 loop.close()
                 ready.set()
