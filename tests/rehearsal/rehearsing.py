@@ -1,4 +1,4 @@
-"""Rehearsing an image as `imgtool rehearse` does, in this process, or only until it asks for a login."""
+"""Rehearsing an image as `imgtool rehearse` does, in this process."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from imgtool.image import Image, Options
+from imgtool.image import Options
 from imgtool.judging import Request, judge
 from imgtool.profiles import load_profile
 from imgtool.rehearsal import setting
-from imgtool.rehearsal.boot_watch import BootWatch, Ending, Patience
-from imgtool.rehearsal.console import Console
 from imgtool.rehearsal.course import Rehearsal
-from imgtool.rehearsal.emulator import Emulator
-from imgtool.rehearsal.instance import Instance, new_instance
+from imgtool.rehearsal.instance import Instance
 from imgtool.rehearsal.judged import rehearsed
-from imgtool.rehearsal.setting import assemble, how_to_boot, overlay, private_folder
 from imgtool.report.model import ImageReport
 from imgtool.rules import Finding, Status, discover
-from imgtool.virtualization import kvm_usable
 
+ALL = {
+    *("firmware", "loader", "kernel", "root", "login", "first-boot", "devices", "network", "hostname"),
+    *("password", "key", "services", "shutdown"),
+}
+"""The stages of one boot."""
 PATIENCE = 600.0  # seconds for one boot, on a machine that does more than one thing
 
 
@@ -45,26 +45,6 @@ def rehearse(
             patch.setattr(Instance, "_vendor_config", lambda it: whole(it) + quick)
             patch.setattr(setting, "CPUS", 1)
         return rehearsed(path, judge(path, request), request, how)
-
-
-def until_login(path: Path) -> tuple[Ending, list[str]]:
-    """How a boot to which nothing is handed over ends, and the console's last lines."""
-    console = Console()
-    with Image(path, load_profile("tce")) as image, private_folder() as folder:
-        architecture, mode = how_to_boot(image)
-        with overlay(image.file, folder) as disk:
-            machine = assemble(disk, folder, architecture=architecture, mode=mode, kvm=kvm_usable())
-            with Emulator(machine, folder) as emulator:
-                watching = BootWatch(
-                    emulator,
-                    console,
-                    patience=Patience.of(PATIENCE, kvm_usable()),
-                    broken=lambda rule: False,
-                    instance=new_instance(),
-                    overlay=disk.overlay,
-                )
-                emulator.power_on()
-                return watching.until_up(first_boot=False), console.tail(40)
 
 
 def failed(report: ImageReport) -> list[str]:

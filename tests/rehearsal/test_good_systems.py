@@ -1,7 +1,7 @@
 """Good systems come up on the platform's hardware, take what the platform hands them, and shut down.
 
-One boot proves all of it; the second boot is shown for one system, and another starts from what our own
-writer compressed.
+One boot proves all of it, also of what our own writer compressed and of what `imgtool fix` put into a dracut
+initramfs; the second boot is shown for one system.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from imgtool.convert.engine import Request, convert
 from imgtool.profiles import load_profile
 from imgtool.report.model import ImageReport
 from imgtool.report.text import layout, plain
-from tests.rehearsal.rehearsing import not_passed, of, passed, rehearse
+from tests.rehearsal.rehearsing import ALL, not_passed, of, passed, rehearse
+from tests.repair import lz4_dracut
 
 SYSTEMS = ("debian12-bios", "debian12-uefi", "debian12-lvm-xfs", "debian12-dracut")
 TWICE = "debian12-bios"
 PACKED = "debian12-lvm-xfs"
-ALL = {
-    *("firmware", "loader", "kernel", "root", "login", "first-boot", "devices", "network", "hostname"),
-    *("password", "key", "services", "shutdown"),
-}
+MENDED = "debian12-dracut"
 pytestmark = pytest.mark.slow
 _reports: dict[str, ImageReport] = {}
 
@@ -30,11 +28,11 @@ def rehearsal_of(name: str) -> ImageReport:
     """One for all tests of this process."""
     if name not in _reports:
         with cache.scratch() as folder:
-            path = images.path(name)
             if name == PACKED:
-                packed = folder / "packed.qcow2"
-                convert(path, packed, Request(to="qcow2", compress=True), load_profile("tce"))
-                path = packed
+                path = folder / "packed.qcow2"
+                convert(images.path(name), path, Request(to="qcow2", compress=True), load_profile("tce"))
+            else:
+                path = lz4_dracut.mended(folder) if name == MENDED else images.path(name)
             _reports[name] = rehearse(path, second_boot=name == TWICE, as_is=name == TWICE)
     return _reports[name]
 
@@ -82,3 +80,8 @@ def test_a_system_starts_from_what_was_written_compressed(name: str) -> None:
     report = rehearsal_of(name)
     assert report.facts["format"] == "qcow2"
     assert passed(report) >= {"loader", "root", "login"}
+
+
+@pytest.mark.parametrize("name", grouped(MENDED))
+def test_dracuts_initramfs_in_lz4_boots_with_the_drivers_in_one_more_block(name: str) -> None:
+    assert passed(rehearsal_of(name)) >= {"kernel", "root", "login"}

@@ -7,7 +7,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -19,14 +18,9 @@ from fixtures.variants import cloud_init as cloud_init_variants
 from fixtures.variants import disk as disk_variants
 from fixtures.variants import files as file_variants
 from fixtures.variants.guest import Guest
-from imgtool.image import Image
-from imgtool.profiles import load_profile
-from imgtool.repair.plan import make_plan
-from imgtool.repair.steps import Append
 from imgtool.report.text import layout, plain
-from imgtool.rules import discover
 from tests.cli.running import IMGTOOL, environment
-from tests.rehearsal.rehearsing import not_passed, passed, rehearse, until_login
+from tests.rehearsal.rehearsing import not_passed, passed, rehearse
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fix")]
 
@@ -136,35 +130,3 @@ def test_the_mended_system_rehearses_to_all_pass(mended: tuple[dict[str, Any], P
     print(plain(layout(report, "en", 110, verbose=True)))
     assert not_passed(report) == []
     assert passed(report) >= {"root", "login", "first-boot", "network", "hostname", "password", "key"}
-
-
-def test_dracuts_initramfs_in_lz4_boots_with_the_drivers_in_one_more_block(folder: Path) -> None:
-    """Legacy LZ4 has no end mark: an archive behind it would end in "Decoding failed"."""
-    path = images.make("debian12-dracut", folder)
-    facts = json.loads((images.path("debian12-dracut").parent / "facts.json").read_text())
-    guest = Guest(path, facts, golden.START)
-    initrd = f"/boot/initrd.img-{guest.kernel}"
-    guest.replace(initrd, without_virtio_in_lz4(guest.read(initrd), guest.kernel))
-    with Image(path, load_profile("tce")) as image:
-        plan = make_plan(image, discover(), chosen=["linux.virtio.initramfs"])
-    (append,) = [step for step in plan.steps if isinstance(step, Append)]
-    assert any("dracut/hooks" in name for name in append.holds)
-    guest.replace(initrd, guest.read(initrd) + append.content)
-    ending, console = until_login(path)
-    assert ending.kind == "up", console
-
-
-def without_virtio_in_lz4(initramfs: bytes, kernel: str) -> bytes:
-    """The initramfs (one gzip archive) without its virtio modules, as a legacy LZ4 stream."""
-    with TemporaryDirectory(prefix="initramfs") as name:
-        unpacked = Path(name)
-        run(
-            ["sh", "-euc", "gzip -dc | cpio -idm --quiet --no-absolute-filenames"],
-            input=initramfs,
-            cwd=unpacked,
-        )
-        for module in unpacked.rglob("*virtio*.ko*"):
-            module.unlink()
-        run(["depmod", "-b", unpacked, kernel])
-        pack = "find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet | lz4 -l -c"
-        return run(["sh", "-euc", pack], cwd=unpacked)
