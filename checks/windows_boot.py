@@ -282,7 +282,7 @@ def _own_place(guest: WindowsGuest) -> str:
 
 def _described(loader: Loader) -> str:
     device = loader.device.words if loader.device is not None else "no device"
-    return f"BCD: {loader.description!a} {loader.id}: {loader.path} on {device}"
+    return f"BCD: {loader.description[:120]!a} {loader.id}: {loader.path} on {device}"
 
 
 def _restore(guest: WindowsGuest, lacking: list[str]) -> Text:

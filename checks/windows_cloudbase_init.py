@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 INSTALLER = {"x86_64": "CloudbaseInitSetup_Stable_x64.msi", "i386": "CloudbaseInitSetup_Stable_x86.msi"}
 LOCAL_SYSTEM = ("", "localsystem", "nt authority\\system", ".\\localsystem")
 SHOWN = 24
+MOST_KEPT = 40
+"""Items of a list that are written out again; cloudbase-init has some thirty plugins."""
 ENCODINGS = {
     "utf-16": Text.same("UTF-16"),
     "utf-8 with byte order mark": Text("UTF-8 with a byte order mark", "UTF-8，且带有字节序标记（BOM）"),
@@ -401,7 +403,8 @@ def _write(
         there = difference.found if difference is not None else None
         said = value
         if isinstance(value, tuple):
-            kept_items = [item for item in items_of(there.value) if item.isprintable()] if there else []
+            kept_items = [item[:200] for item in items_of(there.value) if item.isprintable()] if there else []
+            kept_items = kept_items[:MOST_KEPT]
             lacking = difference.lacking if difference is not None else value
             said = ",".join([*kept_items, *lacking])
         section, own_name = config.place(name) if config is not None else (DEFAULT, name)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imgtool.image import Image
 
 
+MOST_DELETED = 16
+"""Rules that a command each is told for; with more of them words are shorter."""
 TERMINAL_SERVER = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Terminal Server"
 STATION = f"{TERMINAL_SERVER}\\WinStations\\RDP-Tcp"
 POLICY = "Policies\\Microsoft\\Windows NT\\Terminal Services"
@@ -190,7 +192,7 @@ def _unblock(why: Text, rules: tuple[Rule, ...]) -> Reason:
     lines = []
     for it in rules:
         name = for_cmd(it.id)
-        if name is None:
+        if name is None or len(rules) > MOST_DELETED:
             words = Text(
                 "Disable the inbound rules that block it, in Windows Defender Firewall with Advanced Security"
                 " (`wf.msc`).",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from imgtool.guest.windows.guest import WindowsGuest
     from imgtool.image import Image
 
+SHOWN_DRIVERS = 8
 KINDS = {
     "guest tools": Text("the guest tools of another hypervisor", "其他虚拟化平台的客户机工具"),
     "cloud agent": Text("an agent of another cloud", "其他云平台的代理程序"),
@@ -79,7 +80,7 @@ def _left_over(guest: WindowsGuest, dangling: list[ClassFilters]) -> Outcome:
 
     names = {name.lower(): shown(name) for it in dangling for name in it.drivers if cannot_load(guest, name)}
     classes = list(dict.fromkeys(BOOT_CLASSES[it.class_guid.lower()] for it in dangling))
-    drivers = list(names.values())
+    drivers = [*list(names.values())[:SHOWN_DRIVERS], *(["…"] if len(names) > SHOWN_DRIVERS else [])]
     # the system disk is no IDE disk there, but the CD with an instance's settings is one
     lost = Text("disk (0x7B)", "系统盘（0x7B）")
     if classes == ["HDC"]:

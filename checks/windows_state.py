@@ -193,7 +193,7 @@ def cdrom(image: Image) -> Iterator[Outcome]:
     if not guest.tree.is_file(path):
         yield broken(
             Text("The file of the CD-ROM driver is not there.", "缺少 CD-ROM 驱动文件。"),
-            f"not there: {path}",
+            f"not there: {path[:300]}",
             remedy=at_prompt("sfc /scannow"),
         )
         return

@@ -146,7 +146,7 @@ def file_faults(guest: WindowsGuest, driver: VirtioDriver, path: str) -> Iterato
         yield Fault(
             "install",
             Text(f"The driver file of {driver.name} is not there.", f"缺少 {driver.name} 的驱动文件。"),
-            (f"not there: {path}",),
+            (f"not there: {path[:300]}",),
         )
         return
     program = read_program_file(guest.tree, path)
@@ -158,7 +158,7 @@ def file_faults(guest: WindowsGuest, driver: VirtioDriver, path: str) -> Iterato
                 f"The driver file of {driver.name} is not for this Windows ({guest.release.architecture}).",
                 f"{driver.name} 的驱动文件与该 Windows（{guest.release.architecture}）不匹配。",
             ),
-            (f"{path}: {what}",),
+            (f"{path[:300]}: {what}",),
         )
 
 

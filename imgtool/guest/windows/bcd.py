@@ -25,6 +25,8 @@ DEFAULT_OBJECT, DISPLAY_ORDER, RESUME_OBJECT = "23000003", "24000001", "23000006
 TEST_SIGNING, NO_INTEGRITY_CHECKS, SAFE_BOOT = "16000049", "16000048", "25000080"
 GUID = re.compile(r"\{[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}", re.IGNORECASE)
 
+LONGEST_ELEMENT = 512
+"""Characters of a path or a description."""
 BOOT_DEVICE, PARTITION, LOCATE = 5, 6, 8
 
 
@@ -118,7 +120,7 @@ def _loader(key: Key) -> Loader:
 
 def _element(top: Key, number: str) -> str:
     key = top.key(f"Elements\\{number}")
-    return (key.text("Element") or "") if key is not None else ""
+    return (key.text("Element") or "")[:LONGEST_ELEMENT] if key is not None else ""
 
 
 def _flag(top: Key, number: str) -> bool:

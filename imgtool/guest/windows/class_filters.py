@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CLASSES = "Control\\Class"
 LISTS = ("UpperFilters", "LowerFilters")
+LONGEST_LINE = 8191
+"""Characters that cmd takes."""
 CDROM_CLASS = "{4d36e965-e325-11ce-bfc1-08002be10318}"
 BOOT_CLASSES = {
     "{4d36e967-e325-11ce-bfc1-08002be10318}": "DiskDrive",
@@ -68,7 +70,7 @@ def cannot_load(guest: WindowsGuest, driver: str) -> bool:
 
 
 def without(filters: ClassFilters, drivers: Iterable[str]) -> str | None:
-    """The line that takes drivers off a list, for cmd; None where a name on it can't be written there."""
+    """The line that takes drivers off a list, for cmd; None where what stays on it can't be written there."""
     from imgtool.guest.windows.bcd import GUID
 
     gone = {name.lower() for name in drivers}
@@ -79,7 +81,8 @@ def without(filters: ClassFilters, drivers: Iterable[str]) -> str | None:
     if not kept:
         return f"reg delete {key} /v {filters.list_name} /f"
     data = "\\0".join(kept)  # what reg.exe puts between the strings of a list
-    return f'reg add {key} /v {filters.list_name} /t REG_MULTI_SZ /d "{data}" /f'
+    line = f'reg add {key} /v {filters.list_name} /t REG_MULTI_SZ /d "{data}" /f'
+    return line if len(line) <= LONGEST_LINE else None
 
 
 def clear_filters(filters: list[ClassFilters], drivers: Iterable[str]) -> Text:

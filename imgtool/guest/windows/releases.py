@@ -42,6 +42,8 @@ CLIENT_BUILDS = {
     9200: "8",
     9600: "8.1",
 }
+LONGEST_WORDS = 128
+"""Characters of a name that are kept; a product's has about 40."""
 FIRST_10, FIRST_11 = 10240, 22000
 ARCHITECTURES = {"amd64": "x86_64", "x86": "i386", "arm64": "arm64", "ia64": "ia64"}
 LANGUAGES = {
@@ -106,19 +108,19 @@ def read_release(guest: WindowsGuest) -> Release:
                 zh=f"SOFTWARE\\{VERSION_KEY} 未说明 Windows 的内部版本号。",
             )
         )
-    product = (key.text("ProductName") or "").strip()
+    product = (key.text("ProductName") or "").strip()[:LONGEST_WORDS]
     kind = _kind(guest, key, product)
     return Release(
         name=_name(kind, build),
         kind=kind,
         product=product,
-        edition=key.text("EditionID") or _edition_of(product),
+        edition=(key.text("EditionID") or _edition_of(product))[:LONGEST_WORDS],
         version=_version(key),
         build=build,
         revision=key.number("UBR"),
         architecture=_architecture(guest, key),
-        installation=key.text("InstallationType") or "",
-        service_pack=key.text("CSDVersion") or "",
+        installation=(key.text("InstallationType") or "")[:LONGEST_WORDS],
+        service_pack=(key.text("CSDVersion") or "")[:LONGEST_WORDS],
         language=_language(guest),
     )
 

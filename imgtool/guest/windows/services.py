@@ -12,6 +12,8 @@ from imgtool.text import Text
 BOOT, SYSTEM, AUTO, DEMAND, DISABLED = range(5)
 START_WORDS = ("boot", "system", "auto", "demand", "disabled")
 """What `sc.exe config NAME start=` calls them."""
+LONGEST_NAME = 256
+"""Characters: Windows takes no longer one for a service."""
 KERNEL_DRIVER, FILE_SYSTEM_DRIVER = 1, 2
 
 
@@ -105,13 +107,13 @@ def read_service(key: Key, drive: str = "C") -> Service:
     override = key.key("StartOverride")
     return Service(
         name=key.name,
-        display_name=key.text("DisplayName") or "",
+        display_name=(key.text("DisplayName") or "")[:LONGEST_NAME],
         type=key.number("Type"),
         start=key.number("Start"),
         overridden=override.number("0") if override is not None else None,
         image_path=key.text("ImagePath") or "",
-        account=key.text("ObjectName") or "",
-        group=key.text("Group") or "",
+        account=(key.text("ObjectName") or "")[:LONGEST_NAME],
+        group=(key.text("Group") or "")[:LONGEST_NAME],
         key=key.path,
         drive=drive,
     )

@@ -20,6 +20,8 @@ SERVICING = "Microsoft\\Windows\\CurrentVersion\\Component Based Servicing"
 AUTO_UPDATE = "Microsoft\\Windows\\CurrentVersion\\WindowsUpdate\\Auto Update"
 PENDING_XML = "/Windows/WinSxS/pending.xml"
 SAN_POLICIES = {1: "OnlineAll", 2: "OfflineShared", 3: "OfflineAll", 4: "OfflineInternal"}
+LONGEST_SETTING = 256
+"""Characters: the longest name of a computer with its domain has 255."""
 HIBERNATION, PAGE_FILE = "/hiberfil.sys", "/pagefile.sys"
 FIRST_WITH_FAST_STARTUP = 9200
 KEY_TYPE_AT, KEY_TYPE_LENGTH = 0x3F8, 128
@@ -27,7 +29,7 @@ KEY_TYPE_AT, KEY_TYPE_LENGTH = 0x3F8, 128
 
 
 def _text(key: Key | None, name: str) -> str:
-    return (key.text(name) or "").strip() if key is not None else ""
+    return (key.text(name) or "").strip()[:LONGEST_SETTING] if key is not None else ""
 
 
 def _number(key: Key | None, name: str) -> int | None:
