@@ -76,6 +76,9 @@ def phrase(found: Foresight) -> Text:
             "Nothing is repaired here: the run would stop at `check`.", "此处不修复：将在 check 停止。"
         )
     else:
+        why = found.why or Text(
+            "`imgtool fix --plan` tells why, and what it lacks.", "原因及所缺内容见 imgtool fix --plan。"
+        )
         end = Text(
             f"Can be mended: {len(found.mended)} of {count}. The run would stop at `fix`. {why.en}",
             f"可修复 {count} 项中的 {len(found.mended)} 项：将在 fix 停止。{why.zh}",

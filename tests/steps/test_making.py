@@ -11,9 +11,10 @@ import pytest
 from fixtures.pytest_plugin import ImageByName
 from imgtool.convert.progress import Silent
 from imgtool.profiles import load_profile
-from imgtool.steps.foresight import foreseen
+from imgtool.steps.foresight import Foresight, foreseen, phrase
 from imgtool.steps.making import Rehearse
 from imgtool.steps.step import Halt, Order, Run
+from imgtool.text import Text
 
 
 @pytest.mark.slow
@@ -36,3 +37,10 @@ def test_a_repair_that_shows_only_when_it_is_made_does_not_stop_a_run(
     found = foreseen(order)
     assert (found.stops, found.exit_code) == ("", 0)
     assert found.mended == found.wrong == ("windows.cloudbase-init.config",)
+
+
+def test_a_run_that_would_stop_says_where_the_reason_is_told() -> None:
+    lacking = phrase(Foresight("fix", None, 1, 0, ("windows.virtio.storage",)))
+    assert lacking.en.endswith("`fix`. `imgtool fix --plan` tells why, and what it lacks.")
+    unreadable = phrase(Foresight("fix", Text.same("It is LUKS."), 3, 0, ("disk.root",)))
+    assert unreadable.en.endswith("`fix`. It is LUKS.")
