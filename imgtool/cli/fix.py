@@ -42,7 +42,12 @@ _GIVEN = click.Path(path_type=Path, exists=True)
 )
 @options.FORCE_IMPORT
 @click.option("--virtio-win", metavar="ISO", type=_GIVEN, help="The virtio drivers for Windows.")
-@click.option("--cloudbase-init", metavar="MSI|DIR", type=_GIVEN, help="cloudbase-init for Windows.")
+@click.option(
+    "--cloudbase-init",
+    metavar="MSI|DIR",
+    type=_GIVEN,
+    help="cloudbase-init's installer, laid down to run at the first start of Windows.",
+)
 @click.option(
     "--cloud-init-packages", metavar="DIR", type=_GIVEN, help="Packages to install cloud-init from."
 )
