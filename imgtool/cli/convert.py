@@ -130,8 +130,7 @@ def command(
         done = convert(source, output, request, limits, shown_on_terminal(session.language))
     except Ended as ended:
         if ended.number in ENDING_SIGNALS:
-            with suppress(OSError):  # the terminal may be gone
-                _tell(session, CANCELLED)
+            _tell(session, CANCELLED)
         raise
     for note in done.notes:
         _tell(session, note)
@@ -162,9 +161,11 @@ def _require_files(source: Path, output: Path) -> None:
 
 
 def _tell(session: Session, text: Text) -> None:
+    """On stderr, where somebody reads it: the image is what it is also when that is closed or full."""
     from imgtool.report.visible import visible
 
-    click.echo(visible(session.say(text)), err=True)
+    with suppress(OSError):
+        click.echo(visible(session.say(text)), err=True)
 
 
 def _summary(done: Converted) -> Text:

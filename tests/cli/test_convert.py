@@ -83,6 +83,20 @@ def test_standard_input_is_read_where_it_is_a_file(tmp_path: Path) -> None:
     qemu_img("compare", "-f", "raw", "-F", "qcow2", raw, tmp_path / "out.qcow2")
 
 
+@pytest.mark.parametrize("stderr", ["full", "nobody reads"])
+def test_an_image_is_made_also_where_nobody_can_be_told(tmp_path: Path, stderr: str) -> None:
+    if stderr == "full":
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reading, descriptor = os.pipe()
+        os.close(reading)
+    raw = disk(tmp_path / "disk.raw")
+    run = subprocess.run([*IMGTOOL, "convert", raw, tmp_path / "out.qcow2"], stderr=descriptor, check=False)
+    os.close(descriptor)
+    assert run.returncode == 0
+    qemu_img("compare", "-f", "raw", "-F", "qcow2", raw, tmp_path / "out.qcow2")
+
+
 def test_an_image_does_not_go_into_a_pipe(tmp_path: Path) -> None:
     run = imgtool("convert", "--to", "raw", disk(tmp_path / "disk.raw"), "/dev/stdout", cwd=tmp_path)
     assert (run.returncode, run.stdout) == (2, "")
