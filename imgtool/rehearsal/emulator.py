@@ -17,7 +17,8 @@ from imgtool.rehearsal import machine as hardware
 from imgtool.rehearsal import picture
 from imgtool.rehearsal.machine import Lines, Machine
 from imgtool.rehearsal.picture import Screen
-from imgtool.rehearsal.qmp import EmulatorFailed, Event, Qmp
+from imgtool.rehearsal.qmp import ENDED, EmulatorFailed, Event, Qmp
+from imgtool.text import Text
 
 PIECE = 256 * 1024
 HELD = 4 * PIECE
@@ -113,7 +114,7 @@ class Emulator:
         self._held = dict.fromkeys(self._held, b"")
         events = tuple(self._qmp.events())
         if self._qmp.closed and not events:
-            raise self._failure(EmulatorFailed.said("it ended"))
+            raise self._failure(EmulatorFailed.said(ENDED))
         return Said(console, firmware, events)
 
     def _hold(self) -> None:
@@ -176,5 +177,11 @@ class Emulator:
         self._words.seek(max(0, self._words.tell() - LAST_WORDS))
         words = self._words.read().decode(errors="replace").strip()
         code = self._child.returncode
-        ended = "" if code is None else f" (exit code {code})"
-        return EmulatorFailed.said(f"{words or failure.statement().en}{ended}") if words or ended else failure
+        why = Text.same(words) if words else failure.why
+        if code is None:
+            return EmulatorFailed.said(why)
+        if code < 0:
+            return EmulatorFailed.said(
+                Text(f"{why.en} (killed by signal {-code})", f"{why.zh}（被信号 {-code} 终止）")
+            )
+        return EmulatorFailed.said(Text(f"{why.en} (exit code {code})", f"{why.zh}（退出码 {code}）"))

@@ -23,15 +23,21 @@ BEAT = 0.05  # seconds
 READS_AT_ONCE = 4
 EVENTS_KEPT = 1000
 LONGEST_LINE = 16 * 1024 * 1024
+ENDED = Text("it ended", "它已退出")
 
 
 class EmulatorFailed(Stated):
     """QEMU refused a command, or does not answer, or ended: the image could not be rehearsed."""
 
+    why = ENDED
+
     @classmethod
-    def said(cls, why: str) -> EmulatorFailed:
-        """why: QEMU's own words."""
-        return cls(Text(en=f"QEMU could not run the image: {why}", zh=f"QEMU 无法运行该镜像：{why}"))
+    def said(cls, why: str | Text) -> EmulatorFailed:
+        """why: QEMU's own words, or ours."""
+        text = Text.same(why) if isinstance(why, str) else why
+        made = cls(Text(en=f"QEMU could not run the image: {text.en}", zh=f"QEMU 无法运行该镜像：{text.zh}"))
+        made.why = text
+        return made
 
 
 @dataclass(frozen=True)
@@ -75,16 +81,16 @@ class Qmp:
         try:
             self._socket.sendall(json.dumps(words).encode() + b"\n")
         except OSError as error:
-            raise EmulatorFailed.said("it ended") from error
+            raise EmulatorFailed.said(ENDED) from error
         until = time.monotonic() + (within or ANSWER_TIMEOUT)
         self._answers.clear()
         while self._number not in self._answers:
             left = until - time.monotonic()
             if left <= 0:
-                raise EmulatorFailed.said(f"it does not answer to {command}")
+                raise EmulatorFailed.said(Text(f"it does not answer to {command}", f"它没有应答 {command}"))
             self._meanwhile()
             if select.select([self._socket], [], [], min(left, BEAT))[0] and not self._receive():
-                raise EmulatorFailed.said("it ended")
+                raise EmulatorFailed.said(ENDED)
         answer = self._answers.pop(self._number)
         if "error" in answer:
             raise EmulatorFailed.said(str(answer["error"].get("desc", answer["error"])))
