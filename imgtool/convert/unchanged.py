@@ -15,10 +15,15 @@ from imgtool.text import Text
 class InputChanged(CannotRead):
     """A file was written to, cut, grown or replaced while it was read: what was read of it fits no moment."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, gone: bool = False) -> None:
         shown = escaped(os.fsencode(path))
         super().__init__(
             Text(
+                en=f"{shown} was removed or renamed while it was read. Put it back, and convert it again.",
+                zh=f"{shown} 在读取过程中被删除或改名。请恢复该文件后重新转换。",
+            )
+            if gone
+            else Text(
                 en=f"{shown} changed while it was read, so the result would be a mixture of two states. "
                 "Shut the virtual machine down, or wait for the copy to end, and convert it again.",
                 zh=f"{shown} 在读取过程中发生变化，结果会是两种状态的混合。"
@@ -42,8 +47,9 @@ class Moment:
     def check(self) -> None:
         """Raise InputChanged unless the files are as they were."""
         for path, state in self.states:
-            if _state(path) != state:
-                raise InputChanged(path)
+            now = _state(path)
+            if now != state:
+                raise InputChanged(path, gone=now is None)
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
