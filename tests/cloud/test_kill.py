@@ -118,8 +118,11 @@ def test_a_run_ended_by_a_signal_leaves_no_process_and_goes_on(tmp_path: Path) -
         for number in (signal.SIGINT, signal.SIGTERM):
             child = start("prepare", disk, *place, "--part-size", "1M", env=env)
             assert child.stderr is not None
-            while "Upload" not in child.stderr.readline():
-                pass
+            said = ""
+            while "Upload" not in said:
+                line = child.stderr.readline()
+                assert line, said  # it ended before
+                said += line
             time.sleep(1)
             child.send_signal(number)
             child.communicate(timeout=20)

@@ -190,8 +190,12 @@ def test_two_runs_at_once_are_told_apart(sandbox: Sandbox, disk: Path, env: Env)
     sandbox.faults.add("slow=40k")
     first = start("prepare", disk, "--name", "web-01", env=env)
     try:
-        while "Upload" not in (first.stderr.readline() if first.stderr else "Upload"):
-            pass
+        assert first.stderr is not None
+        said = ""
+        while "Upload" not in said:
+            line = first.stderr.readline()
+            assert line, said  # it ended before
+            said += line
         second = prepare(disk, env)
         assert second.returncode == 5
         assert "Another imgtool is at work on this image" in second.stderr
