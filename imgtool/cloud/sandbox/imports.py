@@ -110,14 +110,19 @@ class Imports:
         return ""
 
 
+# Not `-m imgtool`: that looks into the current folder first, which may be imgtool's own source without the
+# rules that an installation has.
+_IMGTOOL = "import sys; sys.path = [it for it in sys.path if it]; from imgtool.cli import main; main()"
+
+
 def _check(image: Path, record: dict[str, Any]) -> tuple[str, int, str]:
     """What `imgtool check` finds that the platform has a code for. Raises ImgtoolError, ValueError."""
     report = image.with_suffix(".json")
     data_disk = "TaskId" in record
     command = [
         sys.executable,
-        "-m",
-        "imgtool",
+        "-c",
+        _IMGTOOL,
         "check",
         "--format",
         "json",
