@@ -33,6 +33,7 @@ from imgtool.text import Text
 
 CONSOLE_SHOWN = 40  # lines
 REPORT_TIMEOUT = 120.0  # seconds for a shell to carry out what is typed
+PROMPT_TIMEOUT = 30.0  # seconds for a login prompt to come again
 _PROMPT = re.compile(r"[#$] *$")
 _LOGIN = re.compile(r" login: *$")
 _PASSWORD = re.compile(r"[Pp]assword: *$")
@@ -258,7 +259,8 @@ class _Course:
         Refused is what the guest itself calls incorrect; a guest that answers otherwise tells nothing.
         """
         emulator = watching.emulator
-        if not any(map(_LOGIN.search, self._console.tail(CONSOLE_SHOWN))):
+        emulator.type("\n")  # another prompt, where the kernel's words stand behind the first
+        if watching.expect(_LOGIN, PROMPT_TIMEOUT) is None:
             return  # it asks on the screen only, where nobody could read an answer
         refused = False
         for _ in range(_LOG_INS):
