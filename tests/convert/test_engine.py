@@ -384,7 +384,8 @@ def test_an_input_that_changes_while_it_is_read_is_refused(
             raw.unlink()
 
     progress = Meddling(stage, meddle)
-    with pytest.raises(InputChanged, match="changed while it was read"):
+    told = "was removed or renamed" if change == "removed" else "changed"
+    with pytest.raises(InputChanged, match=f"{told} while it was read"):
         convert(raw, tmp_path / "out.qcow2", Request(compress=compress), TCE, progress)
     assert progress.act is None
     assert nothing_is_left(tmp_path, *(["disk.raw"] if change != "removed" else []))
