@@ -68,12 +68,13 @@ def test_a_drive_to_read_stays_as_it_was_and_one_to_write_keeps_what_is_written(
 @pytest.mark.xdist_group("appliance")
 def test_a_start_that_takes_too_long_is_ended_and_says_so(tmp_path: Path) -> None:
     disk = ext4(tmp_path / "disk.raw")
+    others = room._children()  # what other tests of this process keep
     with (
         pytest.raises(ApplianceFailed, match=r"did not do its work within 0.5 s"),
         appliance([Drive(disk, "raw")], launch_limit=0.5),
     ):
         pytest.fail("it started in no time")
-    assert not room._children()
+    assert room._children() <= others
 
 
 def test_the_folder_of_a_process_that_was_killed_is_removed_and_that_of_a_living_one_stays(
