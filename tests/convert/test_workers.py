@@ -34,8 +34,8 @@ def ended(workers: Workers) -> Iterator[Workers]:
         workers.end()
 
 
-def kinds(work: Callable[[int, Run], Sizes[int]]) -> list[Workers]:
-    return [Threads(work, 2), Processes(work, 1, ()), Processes(work, 3, ())]
+def of_kind(kind: int, work: Callable[[int, Run], Sizes[int]]) -> Workers:
+    return Processes(work, kind, ()) if kind else Threads(work, 2)
 
 
 def alive(process: int) -> bool:
@@ -45,9 +45,9 @@ def alive(process: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("kind", [0, 1, 3], ids=["threads", "a process", "processes"])
 def test_results_come_in_the_order_in_which_the_runs_were_begun(kind: int) -> None:
-    with ended(kinds(squares)[kind]) as workers:
+    with ended(of_kind(kind, squares)) as workers:
         for number in range(workers.rooms):
             workers.begin(number, (number, 7))
         assert [list(workers.next()) for _ in range(workers.rooms)] == [
@@ -55,12 +55,12 @@ def test_results_come_in_the_order_in_which_the_runs_were_begun(kind: int) -> No
         ]
 
 
-@pytest.mark.parametrize("kind", range(3))
+@pytest.mark.parametrize("kind", [0, 1, 3], ids=["threads", "a process", "processes"])
 def test_what_the_work_raises_reaches_the_one_who_asks(kind: int) -> None:
     def fail(room: int, run: Run) -> Sizes[int]:
         raise OSError(5, "unreadable", run)
 
-    with ended(kinds(fail)[kind]) as workers:
+    with ended(of_kind(kind, fail)) as workers:
         workers.begin(0, (1, 2))
         with pytest.raises(OSError, match="unreadable"):
             workers.next()
