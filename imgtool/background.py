@@ -17,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
+from imgtool.signals import ENDING_SIGNALS, signals_held
+
 Value = TypeVar("Value")
 Result_co = TypeVar("Result_co", covariant=True)
 
@@ -53,10 +55,11 @@ class Forked(Generic[Value]):
         self._work = work
         self._answer, answer = os.pipe()
         watched, self._life = os.pipe()
-        self._process = os.fork()
-        if self._process == 0:
-            os.close(self._life)
-            _answer_and_exit(work, watched, answer)
+        with signals_held() as before:
+            self._process = os.fork()
+            if self._process == 0:
+                os.close(self._life)
+                _answer_and_exit(work, watched, answer, before)
         os.close(answer)
         os.close(watched)
 
@@ -83,10 +86,14 @@ class Forked(Generic[Value]):
             self._process = 0
 
 
-def _answer_and_exit(work: Callable[[], Any], watched: int, answer: int) -> NoReturn:
+def _answer_and_exit(
+    work: Callable[[], Any], watched: int, answer: int, mask: set[int | signal.Signals]
+) -> NoReturn:
+    """mask: the signals to block from here on."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         # The kernel sends SIGTERM when our parent, and with it the pipe's other end, is gone (fcntl(2)).
         fcntl.fcntl(watched, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(watched, fcntl.F_SETSIG, signal.SIGTERM)

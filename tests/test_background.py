@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -125,6 +127,34 @@ def test_a_process_ends_with_the_one_that_began_it() -> None:
     os.waitpid(parent, 0)
     assert os.read(reading, 1) == b""
     os.close(reading)
+
+
+def test_a_signal_just_after_the_fork_unwinds_the_one_who_asks_alone() -> None:
+    """And not its copy, which would remove what is temporary beside it."""
+    script = """
+import os, signal, time
+from imgtool.background import Forked
+class Ended(BaseException): pass
+def end(number, frame): raise Ended
+signal.signal(signal.SIGTERM, end)
+real = os.fork
+def fork():
+    process = real()
+    if process == 0:
+        os.kill(os.getpid(), signal.SIGTERM)  # the copy alone is told to end
+        time.sleep(0.01)
+    return process
+os.fork = fork
+try:
+    forked = Forked(os.getpid)
+except Ended:
+    print("unwound", os.getpid(), flush=True)
+    os._exit(0)
+assert forked.result() == os.getpid()  # without an answer of the copy
+print("done")
+"""
+    command = [sys.executable, "-c", script]
+    assert subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout == b"done\n"
 
 
 def test_a_process_of_several_threads_is_not_copied() -> None:

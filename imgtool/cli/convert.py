@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from imgtool.cli import options
-from imgtool.cli.ending import ENDING_SIGNALS, Ended
+from imgtool.cli.ending import Ended
 from imgtool.cli.session import Session
+from imgtool.signals import ENDING_SIGNALS
 from imgtool.text import Text
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from typing import NoReturn
 
 from imgtool.cli.session import Session
 from imgtool.errors import ImgtoolError, out_of_resources
+from imgtool.signals import ENDING_SIGNALS
 from imgtool.text import Text
 
 STANDARD_OUTPUT = Text("standard output", "标准输出")
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(BaseException):

@@ -103,8 +103,9 @@ async def _serve(sandbox: object, session: Session) -> None:
     import asyncio
     import threading
 
-    from imgtool.cli.ending import ENDING_SIGNALS, Ended
+    from imgtool.cli.ending import Ended
     from imgtool.cloud.sandbox.server import Sandbox
+    from imgtool.signals import ENDING_SIGNALS
 
     assert isinstance(sandbox, Sandbox)  # noqa: S101
     ready = threading.Event()

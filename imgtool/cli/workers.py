@@ -14,13 +14,14 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from time import monotonic, sleep
 from typing import Any, NoReturn, TypeVar
 
-from imgtool.cli.ending import ENDING_SIGNALS, Ended, unwind_on_signals
+from imgtool.cli.ending import Ended, unwind_on_signals
 from imgtool.records import dataclass
+from imgtool.signals import ENDING_SIGNALS, signals_held
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -71,7 +72,7 @@ def in_processes(
     try:
         while given < len(items):
             while started < len(items) and len(running) < jobs:
-                with _signals_held():
+                with signals_held():
                     task = partial(_in_time, partial(work, items[started]), limit)
                     worker = _start(task, started, list(running.values()), debug)
                     worker.deadline = monotonic() + limit + LONGER
@@ -96,16 +97,6 @@ def in_processes(
                 given += 1
     finally:
         _end_all(list(running.values()))
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Signals wait: one that comes between fork and what follows it would unwind the wrong process."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _until(deadline: float) -> int | None:

@@ -18,6 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import NoReturn, Protocol
 
+from imgtool.signals import ENDING_SIGNALS, signals_held
+
 Run = tuple[int, int]  # first cluster, and the one after the last
 Sizes = array  # of "I", one a cluster of the run: its bytes, compressed or not; 0 when it is all zeroes
 Work = Callable[[int, Run], "Sizes[int]"]  # given the room's number
@@ -28,7 +30,6 @@ WAITING = 2  # rooms beside those that threads are at work in
 ORDER = struct.Struct("=IQQ")
 LAST_STANDARD = 2  # descriptor of standard error
 ANSWER = 4096  # bytes; a run has 256 clusters at most
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Workers(Protocol):
@@ -128,9 +129,7 @@ class _Copy:
     def __init__(self, work: Work, needed: Collection[int]) -> None:
         self._process: int | None = None
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            # a signal that came between the fork and the copy's own handlers would unwind this program there
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        with theirs, signals_held() as before:
             try:
                 self._process = os.fork()
                 if self._process == 0:
@@ -138,8 +137,6 @@ class _Copy:
             except OSError:
                 self._channel.close()
                 raise
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def ask(self, order: bytes) -> None:
         """Never waits: so few orders and answers as there are rooms have place in the sockets."""
