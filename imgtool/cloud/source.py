@@ -7,11 +7,12 @@ import stat
 from pathlib import Path
 
 from imgtool.cloud.failures import CloudFailure
+from imgtool.cloud.parts import MAX_PART, MAX_PARTS
 from imgtool.convert.output import shown
 from imgtool.errors import CannotRead
 from imgtool.text import Text
 
-LARGEST = 10_000 * (5 << 30)
+LARGEST = MAX_PARTS * MAX_PART
 
 
 class FileChanged(CloudFailure):

@@ -21,9 +21,15 @@ SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh", "busybox", "sulogin"})
 DEFAULT_TARGET = "/etc/systemd/system/default.target"
 INITTAB = "/etc/inittab"
-# Targets at which no network and no login of many is up; the last four end the machine
+# Targets at which no network and no login of many is up, and those that end the machine
 _STOPS = frozenset({"rescue.target", "emergency.target", "runlevel1.target"})
 _ENDS = frozenset({"poweroff.target", "halt.target", "reboot.target", "runlevel0.target", "runlevel6.target"})
+_TARGETS = {
+    **dict.fromkeys(("single", "s", "S", "1", "rescue"), "rescue.target"),
+    **dict.fromkeys(("emergency", "-b"), "emergency.target"),
+    **dict.fromkeys(("2", "3", "4"), "multi-user.target"),
+    "5": "graphical.target",
+}
 _LIMIT = 64 << 10
 
 
@@ -87,12 +93,8 @@ def stop_by_argument(arguments: str, init: str, initramfs_tool: str) -> Stop | N
     found = None
     for word in words:
         if init == "systemd":
-            target = {
-                **dict.fromkeys(("single", "s", "S", "1", "rescue"), "rescue.target"),
-                **dict.fromkeys(("emergency", "-b"), "emergency.target"),
-                **dict.fromkeys(("2", "3", "4"), "multi-user.target"),
-                "5": "graphical.target",
-            }.get(word, word.removeprefix("systemd.unit=") if word.startswith("systemd.unit=") else "")
+            unit = word.removeprefix("systemd.unit=") if word.startswith("systemd.unit=") else ""
+            target = _TARGETS.get(word, unit)
         else:
             target = "single-user mode" if word in ("single", "s", "S", "1", "-b", "emergency") else ""
             target = target or ("a runlevel" if word in ("2", "3", "4", "5") else "")

@@ -11,8 +11,6 @@ from imgtool.text import Language, Text
 
 SHOWN_UPDATES = 12
 SHOWN_DEVICES = 2
-_COMPLETE = "IMAGE_STATE_COMPLETE"
-_SAN_POLICIES = {1: "OnlineAll", 2: "OfflineShared", 3: "OfflineAll", 4: "OfflineInternal"}
 NOT_INSTALLED = Text("not installed", "未安装")
 _OTHER_DISK = Text("another disk", "其他磁盘")
 _ON, _OFF = Text("on", "启用"), Text("off", "关闭")
@@ -77,17 +75,19 @@ def _reached(windows: Mapping[str, Any], language: Language) -> Iterator[tuple[s
 
 def _state(windows: Mapping[str, Any], language: Language) -> Iterator[tuple[str, str]]:
     """What it was left in."""
+    from imgtool.guest.windows.settings import COMPLETE, SAN_POLICIES
+
     state = windows.get("hibernation")
     yield "hibernation", _HIBERNATION[state].say(language) if state else ""
     yield "page_file", windows.get("page_file") or ""
     pending = windows.get("pending") or {}
     image_state = pending.get("image_state") or ""
     waits = [*pending.get("setup", ()), *pending.get("reboot", ())]
-    yield "pending", "; ".join([*waits, *([image_state] if image_state not in ("", _COMPLETE) else [])])
+    yield "pending", "; ".join([*waits, *([image_state] if image_state not in ("", COMPLETE) else [])])
     yield "registry", _NOT_WRITTEN_OUT.say(language) if windows.get("dirty_hives") else ""
     yield "bitlocker", ", ".join(volume_name(it, language) for it in windows.get("bitlocker_volumes") or ())
     policy = windows.get("san_policy")
-    yield "san_policy", "" if policy is None else _SAN_POLICIES.get(policy, str(policy))
+    yield "san_policy", "" if policy is None else SAN_POLICIES.get(policy, str(policy))
     yield "product_key", windows.get("product_key") or ""
 
 

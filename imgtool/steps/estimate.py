@@ -78,11 +78,12 @@ def sizes_in(archive: Foretold) -> Sizes:
         if archive.unpacked is not None:
             data = min(data, archive.unpacked)
         return Sizes(archive.unpacked, data, packed, archive.virtual)
-    data_known = archive.unpacked
-    packed_known = None
-    if data_known is not None:
-        packed_known = _packed(archive.format, data_known, archive.virtual or data_known)
-    return Sizes(data_known, data_known, packed_known, archive.virtual)
+    unpacked = archive.unpacked
+    if unpacked is None:
+        return Sizes(None, None, None, archive.virtual)
+    return Sizes(
+        unpacked, unpacked, _packed(archive.format, unpacked, archive.virtual or unpacked), archive.virtual
+    )
 
 
 def _packed(format_: str, data: int, virtual: int) -> int:

@@ -149,9 +149,10 @@ class Import:
         parameters = snapshot_parameters(run, run.store.link(run.order.public_read))
         try:
             task = ask_for_snapshot(run.cvm, parameters, mark)
-        except ImgtoolError as error:
-            if not isinstance(error, AnswerLost):
-                run.journal.forget("import")
+        except AnswerLost:
+            raise
+        except ImgtoolError:
+            run.journal.forget("import")
             raise
         run.journal.add("import.begun", task_id=task, name=run.order.name)
         return {"task_id": task}
