@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.records import dataclass
-from imgtool.remedy import drop_argument, if_known, in_guest
+from imgtool.remedy import if_known, in_guest, without_argument
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule
 from imgtool.text import Text
 
@@ -233,8 +233,7 @@ def _enable_network(guest: LinuxGuest, said: str) -> Text | None:
     from imgtool.guest.cloud_init import UPGRADED
 
     if not said.startswith("/"):
-        command = drop_argument(guest, said)
-        return in_guest(command) if command else None
+        return without_argument(guest, said)
     path = said.split(":", maxsplit=1)[0]
     if path == UPGRADED:
         return in_guest(f"rm {path}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgtool.guest.init import DEFAULT_TARGET, USUAL
-from imgtool.remedy import drop_argument, if_known, in_guest, install
+from imgtool.remedy import in_guest, install, without_argument
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -94,7 +94,7 @@ def _no_init(guest: LinuxGuest, found: FirstProgram) -> Outcome:
                 f"内核命令行中有 {argument}：启动会停在控制台的 shell。",
             ),
             argument,
-            remedy=_without(guest, argument),
+            remedy=without_argument(guest, argument),
         )
     return broken(
         Text(
@@ -120,7 +120,7 @@ def _named_in_vain(guest: LinuxGuest, found: FirstProgram) -> Outcome:
         ),
         argument,
         severity=Severity.WARNING if goes_on else None,
-        remedy=_without(guest, argument),
+        remedy=without_argument(guest, argument),
     )
 
 
@@ -136,15 +136,9 @@ def _stopped(guest: LinuxGuest, stop: Stop) -> Outcome:
     )
 
 
-@if_known
-def _without(guest: LinuxGuest, argument: str) -> Text | None:
-    command = drop_argument(guest, argument)
-    return in_guest(command) if command else None
-
-
 def _on(guest: LinuxGuest, stop: Stop) -> Text | None:
     if stop.kind == "argument":
-        return _without(guest, stop.said)
+        return without_argument(guest, stop.said)
     if stop.kind == "inittab":
         level = "2" if guest.release.family == "debian" else "3"
         return in_guest(f"sed -i 's/^\\([^#:]*\\):[^:]*:initdefault:/\\1:{level}:initdefault:/' {stop.path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgtool.remedy import drop_argument, enable_service, if_known, in_guest, install
+from imgtool.remedy import enable_service, in_guest, install, without_argument
 from imgtool.rules import Outcome, Severity, broken, kept, not_judged, rule, undecided
 from imgtool.text import Text
 
@@ -44,7 +44,7 @@ def clean_shutdown(image: Image) -> Iterator[Outcome]:
                 f"内核参数 {off} 禁用了 ACPI：无法从外部正常关机。",
             ),
             off,
-            remedy=_without(guest, off),
+            remedy=without_argument(guest, off),
         )
         return
     if guest.release.family == "coreos":
@@ -77,12 +77,6 @@ def acpi_off(guest: LinuxGuest) -> str:
     """The kernel argument that switches ACPI off; "" for none."""
     words = (guest.kernel_arguments or "").split()
     return next((word for word in reversed(words) if word in ("acpi=off", "noacpi", "acpi=ht")), "")
-
-
-@if_known
-def _without(guest: LinuxGuest, argument: str) -> Text | None:
-    command = drop_argument(guest, argument)
-    return in_guest(command) if command else None
 
 
 def _mend(guest: LinuxGuest, handlers: tuple[Handler, ...]) -> Text | None:

@@ -115,6 +115,13 @@ def drop_argument(guest: LinuxGuest, argument: str) -> str:
     return change_argument(guest, argument)
 
 
+@if_known
+def without_argument(guest: LinuxGuest, argument: str) -> Text | None:
+    """How to take an argument out of the kernel command line for good; None where that is not known."""
+    command = drop_argument(guest, argument)
+    return in_guest(command) if command else None
+
+
 def change_argument(guest: LinuxGuest, argument: str, instead: str = "") -> str:
     """The line that puts other arguments, or none, in the place of one for good; "" where none is known.
 
